@@ -1,0 +1,1 @@
+"""The edge: everything between a client on the network and the services."""

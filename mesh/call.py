@@ -1,0 +1,45 @@
+"""One call to a method, the same for both doors."""
+
+import time
+from collections.abc import Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+from mesh.contract import Method
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls. `user_id` is empty for anonymous and for service-only calls; `workload` is "edge" for clients outside the mesh."""
+
+    user_id: str = ""
+    email: str = ""
+    scopes: frozenset[str] = frozenset()
+    workload: str = "edge"
+    # The bearer token as it came, to forward on calls made for the same user.
+    bearer: str = ""
+
+
+ANONYMOUS = Caller()
+
+
+@dataclass(slots=True)
+class Call:
+    """What a handler may know about a call beside its message. `deadline` is on `time.monotonic()`."""
+
+    method: Method
+    metadata: Mapping[str, str]
+    deadline: float
+    request_id: str = ""
+    caller: Caller = ANONYMOUS
+    # Headers for the response, such as `etag`; both doors send them (as initial metadata over gRPC).
+    response_headers: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def remaining_s(self) -> float:
+        """Seconds until the deadline; negative when it has passed."""
+        return self.deadline - time.monotonic()
+
+
+# The call being served, for logs and for outgoing calls.
+current_call: ContextVar[Call | None] = ContextVar("current_call", default=None)

@@ -1,0 +1,149 @@
+"""The contracts as the code sees them: one `Method` per RPC, with all the policy that its options carry.
+
+This is the only reader of the proto options; the chain, the doors, the edge, the docs and the policy table work from what it returns.
+"""
+
+import importlib
+import pkgutil
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import treadle
+from google.api import annotations_pb2
+from google.protobuf.descriptor import Descriptor, MethodDescriptor, ServiceDescriptor
+from google.protobuf.descriptor_pb2 import MethodOptions
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+from treadle.options.v1 import options_pb2
+
+_WORD_START = re.compile(r"(?<!^)(?=[A-Z])")
+_VERBS = ("get", "put", "post", "delete", "patch")
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRule:
+    """A REST route. `body` is "", "*" or the field that the body fills; `response_body` is "" or the field that is the answer."""
+
+    verb: str
+    path: str
+    body: str
+    response_body: str
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One RPC. `full_name` is `/treadle.graph.v1.GraphService/GetGraph`; `domain` is `graph`; `handler` is `get_graph`."""
+
+    full_name: str
+    service: str
+    name: str
+    domain: str
+    handler: str
+    request_type: type[Message]
+    response_type: type[Message]
+    request_descriptor: Descriptor
+    response_descriptor: Descriptor
+    is_server_streaming: bool
+    http: HttpRule | None
+    is_public: bool
+    scopes: frozenset[str]
+    callers: frozenset[str]
+    timeout_s: float
+    rate_class: str
+    idempotency: str
+
+    @property
+    def is_idempotent(self) -> bool:
+        """True when a call may be repeated without harm."""
+        return self.idempotency in {"NO_SIDE_EFFECTS", "IDEMPOTENT"}
+
+
+class ContractError(Exception):
+    """A contract lacks something that every method must say."""
+
+
+@cache
+def services() -> Mapping[str, ServiceDescriptor]:
+    """All Treadle services by full name, from the generated modules."""
+    found: dict[str, ServiceDescriptor] = {}
+    for module in _generated_modules():
+        found.update({item.full_name: item for item in module.DESCRIPTOR.services_by_name.values()})
+    return dict(sorted(found.items()))
+
+
+@cache
+def methods() -> Mapping[str, Method]:
+    """All Treadle methods by full name. Raises ContractError, naming every gap, when a method lacks an option."""
+    descriptors = [method for service in services().values() for method in service.methods]
+    gaps = [gap for descriptor in descriptors for gap in _gaps(descriptor)]
+    if gaps:
+        raise ContractError("; ".join(gaps))
+    return {method.full_name: method for method in map(_read, descriptors)}
+
+
+def methods_of(service: str) -> list[Method]:
+    """The methods of one service, in the order of its proto file. `service` is its full name."""
+    return [method for method in methods().values() if method.service == service]
+
+
+def _generated_modules() -> Iterator[Any]:
+    for info in pkgutil.walk_packages(treadle.__path__, "treadle."):
+        if info.name.endswith("_pb2"):
+            yield importlib.import_module(info.name)
+
+
+def _gaps(descriptor: MethodDescriptor) -> Iterator[str]:
+    options = descriptor.GetOptions()
+    auth = options.Extensions[options_pb2.auth]
+    mesh = options.Extensions[options_pb2.mesh]
+    rate = options.Extensions[options_pb2.rate_limit]
+    if auth.public == bool(auth.scopes):
+        yield f"{descriptor.full_name}: auth must be public or name scopes, not both"
+    if not mesh.callers:
+        yield f"{descriptor.full_name}: mesh names no callers"
+    if not mesh.HasField("timeout"):
+        yield f"{descriptor.full_name}: mesh has no timeout"
+    if getattr(rate, "class") == options_pb2.RATE_CLASS_UNSPECIFIED:
+        yield f"{descriptor.full_name}: rate_limit has no class"
+    if not options.HasField("idempotency_level"):
+        yield f"{descriptor.full_name}: idempotency_level is not stated"
+    if "edge" in mesh.callers and not options.HasExtension(annotations_pb2.http):
+        yield f"{descriptor.full_name}: clients may call it but it has no REST route"
+
+
+def _read(descriptor: MethodDescriptor) -> Method:
+    options = descriptor.GetOptions()
+    auth = options.Extensions[options_pb2.auth]
+    mesh = options.Extensions[options_pb2.mesh]
+    rate = options.Extensions[options_pb2.rate_limit]
+    service = descriptor.containing_service
+    return Method(
+        full_name=f"/{service.full_name}/{descriptor.name}",
+        service=service.full_name,
+        name=descriptor.name,
+        domain=service.full_name.split(".")[1],
+        handler=_WORD_START.sub("_", descriptor.name).lower(),
+        request_type=GetMessageClass(descriptor.input_type),
+        response_type=GetMessageClass(descriptor.output_type),
+        request_descriptor=descriptor.input_type,
+        response_descriptor=descriptor.output_type,
+        is_server_streaming=descriptor.server_streaming,
+        http=_http_rule(options),
+        is_public=auth.public,
+        scopes=frozenset(auth.scopes),
+        callers=frozenset(mesh.callers),
+        timeout_s=mesh.timeout.seconds + mesh.timeout.nanos / 1e9,
+        rate_class=options_pb2.RateClass.Name(getattr(rate, "class")).removeprefix("RATE_CLASS_").lower(),
+        idempotency=MethodOptions.IdempotencyLevel.Name(options.idempotency_level),
+    )
+
+
+def _http_rule(options: MethodOptions) -> HttpRule | None:
+    if not options.HasExtension(annotations_pb2.http):
+        return None
+    rule = options.Extensions[annotations_pb2.http]
+    verb = next(verb for verb in _VERBS if getattr(rule, verb))
+    return HttpRule(verb.upper(), getattr(rule, verb), rule.body, rule.response_body)

@@ -1,0 +1,33 @@
+"""JSON text in and out, without loss: integers of any size, key order, no NaN.
+
+orjson does the work; the standard library takes over for integers beyond 64 bits, which orjson would turn into floats or refuse.
+"""
+
+import json
+import re
+from typing import Any
+
+import orjson
+
+# Only a run of this many digits can hold an integer that orjson does not keep exactly.
+_LONG_NUMBER = re.compile(r"\d{19}")
+
+
+def loads(text: str | bytes) -> Any:
+    """Parses JSON text. Raises ValueError on text that is not JSON (NaN and Infinity are not)."""
+    as_text = text if isinstance(text, str) else text.decode()
+    if len(as_text) < 19 or not _LONG_NUMBER.search(as_text):  # noqa: PLR2004 - the run length of the pattern above
+        return orjson.loads(as_text)
+    return json.loads(as_text, parse_constant=_refuse_constant)
+
+
+def dumps(value: Any) -> str:
+    """Writes compact JSON text. NaN and infinities become null, as in every browser. Raises TypeError on what JSON cannot hold."""
+    try:
+        return orjson.dumps(value).decode()
+    except orjson.JSONEncodeError:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")

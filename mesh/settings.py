@@ -1,0 +1,49 @@
+"""Settings of a process: read once at start from `TREADLE_*`, frozen, secrets never printed."""
+
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Everything a process is told from outside. Each field is `TREADLE_<NAME>` in the environment."""
+
+    model_config = SettingsConfigDict(env_prefix="TREADLE_", frozen=True, extra="ignore")
+
+    home: Path = Field(Path(".treadle"), description="Data directory of the local stack; holds keys and logs")
+    instance: str = Field("", description="Name of this process in logs and leases; made from the pid when empty")
+
+    grpc_address: str = Field("127.0.0.1:0", description="Where the gRPC door listens: host:port or unix:/path")
+    http_address: str = Field("127.0.0.1:0", description="Where the HTTP door listens: host:port or unix:/path")
+    service_targets: str = Field("", description="gRPC target per service, `graph=127.0.0.1:7001,auth=unix:/run/auth.sock`")
+    default_target: str = Field("", description="gRPC target of services that `service_targets` does not name; own door when empty")
+
+    database_url: SecretStr = Field(SecretStr(""), description="PostgreSQL superuser or owner URL: postgresql://user:pw@host:port/db")
+    database_pool_size: int = Field(8, ge=1, le=200, description="Connections per pool")
+    nats_url: str = Field("nats://127.0.0.1:4222", description="NATS with JetStream")
+    cache_url: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), description="Valkey or Redis")
+
+    service_key: SecretStr = Field(SecretStr(""), description="Base64 of 32 bytes that sign tokens between services (solo profile)")
+    master_key: SecretStr = Field(SecretStr(""), description="Base64 of 32 bytes that encrypt keys and credentials at rest")
+    issuer: str = Field("https://treadle.local", description="`iss` of access tokens")
+    access_token_ttl_s: int = Field(900, ge=30, le=86400, description="Life of an access token")
+    refresh_token_ttl_s: int = Field(30 * 86400, ge=60, description="Life of a refresh token")
+
+    max_message_bytes: int = Field(4 * 1024 * 1024, description="Largest request and response message")
+    drain_s: float = Field(10.0, ge=0, description="How long a stopping process finishes what it has in hand")
+    drain_notice_s: float = Field(0.0, ge=0, description="Pause between NOT_SERVING and the stop, for load balancers to notice")
+
+    worker_slots: int = Field(64, ge=1, description="Executions that a worker runs at the same time")
+    lease_s: float = Field(6.0, gt=0, description="Life of a worker's lease on an execution")
+    heartbeat_s: float = Field(2.0, gt=0, description="How often a worker renews its leases")
+    sweep_s: float = Field(2.0, gt=0, description="How often lost executions are looked for")
+    max_parallel_nodes: int = Field(100, ge=1, description="Firings of one execution at work at the same time")
+    max_emissions: int = Field(100_000, ge=1, description="Values that one execution may emit in all")
+    node_timeout_s: float = Field(1800.0, gt=0, description="Longest run of one firing")
+    http_block_allow_hosts: str = Field("", description="Hosts (`host` or `host:port`, comma-separated) the SSRF guard lets through")
+
+    log_level: str = Field("info", description="debug, info, warning or error")
+    log_format: str = Field("json", description="json or text")
+    otlp_endpoint: str = Field("", description="OTLP/gRPC endpoint for traces and metrics; off when empty")
+    trace_sample_ratio: float = Field(0.01, ge=0, le=1, description="Share of traces that are recorded")
