@@ -1,0 +1,39 @@
+"""The contracts say all that the mesh needs to know, and say it once."""
+
+from collections import Counter
+
+import pytest
+from mesh import contract
+
+
+def test_every_method_carries_its_whole_policy() -> None:
+    assert len(contract.methods()) >= 27
+
+
+def test_no_two_methods_share_a_route() -> None:
+    routes = Counter((method.http.verb, method.http.path) for method in contract.methods().values() if method.http)
+    assert [route for route, count in routes.items() if count > 1] == []
+
+
+@pytest.mark.parametrize("method", contract.methods().values(), ids=lambda method: method.full_name)
+def test_reads_are_repeatable_and_bodies_name_real_fields(method: contract.Method) -> None:
+    assert method.http is not None
+    if method.http.verb == "GET":
+        assert method.idempotency == "NO_SIDE_EFFECTS"
+    for field, message in ((method.http.body, method.request_descriptor), (method.http.response_body, method.response_descriptor)):
+        assert field in {"", "*"} or field in message.fields_by_name
+
+
+def test_a_method_without_options_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    from google.protobuf import descriptor_pb2, descriptor_pool  # noqa: PLC0415 - a pool of its own for a bad contract
+
+    file = descriptor_pb2.FileDescriptorProto(name="bare.proto", package="treadle.bare.v1", syntax="proto3")
+    file.message_type.add(name="Nothing")
+    service = file.service.add(name="BareService")
+    service.method.add(name="Do", input_type=".treadle.bare.v1.Nothing", output_type=".treadle.bare.v1.Nothing")
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    bare = pool.FindServiceByName("treadle.bare.v1.BareService")
+    monkeypatch.setattr(contract, "services", lambda: {bare.full_name: bare})
+    with pytest.raises(contract.ContractError, match=r"BareService\.Do: mesh names no callers"):
+        contract.methods.__wrapped__()
