@@ -3,6 +3,7 @@
 from collections import Counter
 
 import pytest
+
 from mesh import contract
 
 
@@ -20,7 +21,10 @@ def test_reads_are_repeatable_and_bodies_name_real_fields(method: contract.Metho
     assert method.http is not None
     if method.http.verb == "GET":
         assert method.idempotency == "NO_SIDE_EFFECTS"
-    for field, message in ((method.http.body, method.request_descriptor), (method.http.response_body, method.response_descriptor)):
+    for field, message in (
+        (method.http.body, method.request_descriptor),
+        (method.http.response_body, method.response_descriptor),
+    ):
         assert field in {"", "*"} or field in message.fields_by_name
 
 

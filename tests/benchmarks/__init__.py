@@ -1,0 +1,1 @@
+"""Benchmarks through the public API of a running stack; `make bench` prints one JSON document."""
