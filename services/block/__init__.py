@@ -1,0 +1,1 @@
+"""The catalogue of blocks, and single runs of one block outside a graph."""

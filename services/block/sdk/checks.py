@@ -1,0 +1,77 @@
+"""Checks of single values against the type of a pin, compiled once. They agree with the JSON Schema that the catalogue shows."""
+
+from collections.abc import Callable
+from typing import Any, Union, get_args, get_origin
+
+import jsonschema_rs
+
+# Says what is wrong with a value; None when nothing is.
+Check = Callable[[Any], str | None]
+
+_PLAIN_KEYS = frozenset({"description", "title", "default", "secret", "advanced", "hidden", "placeholder", "type", "items", "anyOf"})
+
+
+def value_check(annotation: Any, schema: dict[str, Any], definitions: dict[str, Any]) -> Check | None:
+    """The check for one pin. None when any value will do."""
+    if annotation is Any:
+        return None
+    if _PLAIN_KEYS.issuperset(schema):
+        quick = _quick_check(annotation)
+        if quick is not None:
+            return quick
+    return _schema_check({**schema, "$defs": definitions} if definitions else schema)
+
+
+def _quick_check(annotation: Any) -> Check | None:
+    origin = get_origin(annotation) or annotation
+    arguments = get_args(annotation)
+    if origin in _KINDS:
+        return _KINDS[origin]
+    if origin is list and (not arguments or arguments[0] is Any):
+        return _kind_check("a list", lambda value: isinstance(value, list))
+    if origin is dict and (not arguments or arguments[1] is Any):
+        return _kind_check("an object", lambda value: isinstance(value, dict))
+    if origin is list and arguments[0] is str:
+        return _kind_check("a list of texts", lambda value: isinstance(value, list) and all(isinstance(item, str) for item in value))
+    if origin is Union and Any in arguments:
+        return _anything
+    return None
+
+
+def _anything(_value: Any) -> str | None:
+    return None
+
+
+def _kind_check(wanted: str, is_kind: Callable[[Any], bool]) -> Check:
+    def check(value: Any) -> str | None:
+        return None if is_kind(value) else f"{_shown(value)} is not {wanted}"
+
+    return check
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:200]}…"  # noqa: PLR2004 - enough to recognise the value
+
+
+def _schema_check(schema: dict[str, Any]) -> Check:
+    validator = jsonschema_rs.validator_for(schema, validate_formats=False)
+
+    def check(value: Any) -> str | None:
+        try:
+            if validator.is_valid(value):
+                return None
+            error = next(iter(validator.iter_errors(value)), None)
+        except ValueError as refused:  # what JSON cannot hold, such as keys that are no text
+            return str(refused)
+        return None if error is None else error.message
+
+    return check
+
+
+_KINDS: dict[Any, Check] = {
+    str: _kind_check("a text", lambda value: isinstance(value, str)),
+    bool: _kind_check("true or false", lambda value: isinstance(value, bool)),
+    int: _kind_check("an integer", lambda value: type(value) is int or (isinstance(value, float) and value.is_integer())),
+    float: _kind_check("a number", lambda value: isinstance(value, int | float) and not isinstance(value, bool)),
+}

@@ -1,0 +1,72 @@
+"""Checks what a block emits and turns it into plain JSON values. Compiled once per block class."""
+
+from typing import Any
+
+import msgspec
+from pydantic import BaseModel
+
+from services.block.sdk.base import Block
+from services.block.sdk.checks import Check, value_check
+from services.block.sdk.errors import BlockError, BlockOutputError
+from services.block.sdk.kinds import BlockType
+
+ERROR_PIN = "error"
+_ATOMS = frozenset({str, int, float, bool, type(None)})
+_PLANS: "dict[type[Block], OutputPlan]" = {}
+
+
+class OutputPlan:
+    """What is known about the output pins of one block class. Immutable; safe to share."""
+
+    __slots__ = ("_checks", "_has_error", "_is_checked")
+
+    def __init__(self, block: type[Block]) -> None:
+        """Compiles the pins of `block.Output`."""
+        schema = block.Output.model_json_schema(mode="serialization")
+        definitions = schema.get("$defs", {})
+        self._has_error = ERROR_PIN in block.Output.model_fields
+        self._is_checked = block.block_type is BlockType.STANDARD
+        self._checks: dict[str, Check | None] = {}
+        for field_name, info in block.Output.model_fields.items():
+            name = info.alias or field_name
+            self._checks[name] = value_check(info.annotation, schema["properties"][name], definitions)
+
+    def emit(self, pin: str, value: Any) -> Any:
+        """The value as plain JSON. Raises BlockError for the pin `error`, BlockOutputError when the value does not fit its pin."""
+        if pin == ERROR_PIN and self._has_error:
+            raise BlockError(value if isinstance(value, str) else str(value))
+        if type(value) not in _ATOMS:
+            value = jsonable(value)
+        if self._is_checked:
+            if pin not in self._checks:
+                raise BlockOutputError(f"there is no output pin {pin}")
+            check = self._checks[pin]
+            problem = check(value) if check is not None else None
+            if problem is not None:
+                raise BlockOutputError(f"{pin}: {problem}")
+        return value
+
+
+def jsonable(value: Any) -> Any:
+    """A copy of `value` of plain JSON types: models become objects, enums their values, times ISO text, sets and tuples lists.
+
+    Raises BlockOutputError for what JSON cannot hold.
+    """
+    try:
+        return msgspec.to_builtins(value, str_keys=True, enc_hook=_encode)
+    except (TypeError, ValueError, NotImplementedError, RecursionError) as error:
+        raise BlockOutputError(str(error)) from error
+
+
+def output_plan(block: Block) -> OutputPlan:
+    """The plan of a block's output pins."""
+    found = _PLANS.get(type(block))
+    if found is None:
+        found = _PLANS[type(block)] = OutputPlan(type(block))
+    return found
+
+
+def _encode(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    raise NotImplementedError(f"{type(value).__name__} cannot be turned into JSON")

@@ -1,0 +1,53 @@
+"""Runs a block once on prepared input. The same two functions serve the engine, the catalogue's trial runs and tests."""
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import Any
+
+from services.block.sdk.base import Block
+from services.block.sdk.context import BlockContext
+from services.block.sdk.errors import BlockError
+from services.block.sdk.inputs import input_plan
+from services.block.sdk.outputs import output_plan
+
+
+class Suspended(Exception):  # noqa: N818 - a turn of events, not a fault
+    """The block awaited something, so it needs an event loop. What it did so far is void."""
+
+
+async def run_block(block: Block, data: Mapping[str, Any], ctx: BlockContext) -> AsyncIterator[tuple[str, Any]]:
+    """Yields what the block emits, checked and as plain JSON. Raises BlockError however it fails; what was yielded stands."""
+    emit = output_plan(block).emit
+    try:
+        async for pin, value in block.run(input_plan(block).model(data), ctx):
+            yield pin, emit(pin, value)
+    except Exception as error:
+        raise as_block_error(error) from error
+
+
+def run_now(block: Block, data: Mapping[str, Any], ctx: BlockContext) -> Iterator[tuple[str, Any]]:
+    """As `run_block`, without an event loop: for pure blocks, which never wait. Raises Suspended when one does."""
+    emit = output_plan(block).emit
+    try:
+        generator = block.run(input_plan(block).model(data), ctx)
+        while True:
+            step = anext(generator)
+            try:
+                step.__await__().send(None)
+            except StopIteration as emitted:
+                pin, value = emitted.value
+                yield pin, emit(pin, value)
+            except StopAsyncIteration:
+                return
+            else:
+                raise Suspended(block.name)
+    except Suspended:
+        raise
+    except Exception as error:
+        raise as_block_error(error) from error
+
+
+def as_block_error(error: Exception) -> BlockError:
+    """How the failure shows on the pin `error`: the block's own words, or the name of the exception when it has none."""
+    if isinstance(error, BlockError):
+        return error
+    return BlockError(str(error) or type(error).__name__, kind=type(error).__name__)
