@@ -1,0 +1,38 @@
+"""What the service knows of an account."""
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Somebody who can sign in. `id` is a UUIDv7, `email` is lower-case."""
+
+    id: str
+    email: str
+    display_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """An account with the hash of its password."""
+
+    account: Account
+    password_hash: str
+
+
+class Refused(Enum):
+    """Why a refresh token was not traded."""
+
+    INVALID = auto()
+    REUSED = auto()
+
+
+def normal_email(email: str) -> str:
+    """The form in which addresses are kept and compared."""
+    return email.strip().lower()
+
+
+def default_name(email: str) -> str:
+    """A name to show for somebody who gave none."""
+    return email.partition("@")[0]

@@ -1,0 +1,28 @@
+"""What can be wrong with credentials, with the reasons that programs see."""
+
+from mesh.errors import AlreadyExistsError, ResourceExhaustedError, UnauthenticatedError
+
+
+def email_taken() -> AlreadyExistsError:
+    """Somebody has an account with this address."""
+    return AlreadyExistsError("An account with this e-mail address exists.", reason="EMAIL_TAKEN")
+
+
+def invalid_credentials() -> UnauthenticatedError:
+    """Unknown address or wrong password: the same error, so that nobody can find out who has an account."""
+    return UnauthenticatedError("The e-mail address or the password is wrong.", reason="INVALID_CREDENTIALS")
+
+
+def refresh_token_invalid() -> UnauthenticatedError:
+    """The token is unknown, expired or signed out."""
+    return UnauthenticatedError("The refresh token is not valid; sign in again.", reason="REFRESH_TOKEN_INVALID")
+
+
+def refresh_token_reused() -> UnauthenticatedError:
+    """The token was traded before: one of the two who showed it stole it, so all tokens of that sign-in have ended."""
+    return UnauthenticatedError("The refresh token was used before; sign in again.", reason="REFRESH_TOKEN_REUSED")
+
+
+def too_many_sign_ins(retry_after_s: float) -> ResourceExhaustedError:
+    """More passwords wait to be checked than can be checked soon."""
+    return ResourceExhaustedError("Too many sign-ins at the moment; try again soon.", reason="SIGN_IN_BUSY", retry_after_s=retry_after_s)

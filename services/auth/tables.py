@@ -1,0 +1,49 @@
+"""Tables of the schema `auth`, as the newest migration leaves them. The schema itself comes from the connection's search path."""
+
+from sqlalchemy import Column, DateTime, FetchedValue, ForeignKey, LargeBinary, MetaData, Table, Text, Uuid
+
+metadata = MetaData()
+
+account = Table(
+    "account",
+    metadata,
+    Column("id", Uuid, primary_key=True, server_default=FetchedValue()),
+    Column("email", Text, nullable=False, unique=True),
+    Column("display_name", Text, nullable=False),
+    Column("password_hash", Text, nullable=False),
+    Column("create_time", DateTime(timezone=True), nullable=False, server_default=FetchedValue()),
+)
+
+# The tokens that came, one by one, from the same sign-in. Ends as a whole.
+refresh_family = Table(
+    "refresh_family",
+    metadata,
+    Column("id", Uuid, primary_key=True, server_default=FetchedValue()),
+    Column("account_id", Uuid, ForeignKey("account.id"), nullable=False),
+    Column("create_time", DateTime(timezone=True), nullable=False, server_default=FetchedValue()),
+    # When its newest token expires.
+    Column("expire_time", DateTime(timezone=True), nullable=False),
+    Column("end_time", DateTime(timezone=True)),
+    Column("end_reason", Text),
+)
+
+refresh_token = Table(
+    "refresh_token",
+    metadata,
+    # SHA-256 of the token; the token itself is kept nowhere.
+    Column("digest", LargeBinary, primary_key=True),
+    Column("family_id", Uuid, ForeignKey("refresh_family.id"), nullable=False),
+    Column("create_time", DateTime(timezone=True), nullable=False, server_default=FetchedValue()),
+    Column("expire_time", DateTime(timezone=True), nullable=False),
+    Column("use_time", DateTime(timezone=True)),
+)
+
+signing_key = Table(
+    "signing_key",
+    metadata,
+    Column("kid", Text, primary_key=True),
+    # The private key, sealed under the master key (see `keys`).
+    Column("sealed_key", LargeBinary, nullable=False),
+    Column("create_time", DateTime(timezone=True), nullable=False, server_default=FetchedValue()),
+    Column("retire_time", DateTime(timezone=True)),
+)

@@ -1,0 +1,50 @@
+"""All SQL of the user service. Times are the database's clock."""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Uuid, bindparam, func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.engine import Row
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.user.profile import NewProfile, Profile
+from services.user.tables import profile
+
+_BY_ID = select(profile).where(profile.c.id == bindparam("id", type_=Uuid))
+_INSERT = insert(profile)
+# Changes nothing, but returns the row also when somebody else has just made it.
+_CREATE = _INSERT.on_conflict_do_update(index_elements=[profile.c.id], set_={"id": _INSERT.excluded.id}).returning(profile)
+
+
+class Repository:
+    """Profiles in PostgreSQL. Each method is one transaction."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def get_or_create(self, new: NewProfile) -> Profile:
+        """The profile, made from the claims when there is none yet."""
+        async with self._engine.begin() as connection:
+            row = (await connection.execute(_BY_ID, {"id": UUID(new.id)})).one_or_none()
+            if row is None:
+                row = (await connection.execute(_CREATE, _values(new))).one()
+        return _profile(row)
+
+    async def update(self, new: NewProfile, changes: Mapping[str, str]) -> Profile:
+        """Changes the profile, which is made first when there is none yet."""
+        statement = _INSERT.on_conflict_do_update(
+            index_elements=[profile.c.id], set_={**changes, "update_time": func.clock_timestamp()}
+        ).returning(profile)
+        async with self._engine.begin() as connection:
+            row = (await connection.execute(statement, _values(new) | dict(changes))).one()
+        return _profile(row)
+
+
+def _values(new: NewProfile) -> dict[str, Any]:
+    return {"id": UUID(new.id), "email": new.email, "display_name": new.display_name}
+
+
+def _profile(row: Row[Any]) -> Profile:
+    return Profile(str(row.id), row.email, row.display_name, row.timezone, row.create_time, row.update_time)
