@@ -28,12 +28,11 @@ def pin(
 ) -> Any:
     """Declares a pin. Without a default an input pin is required.
 
-    `advanced`, `secret` and `hidden` are hints for editors, `alias` is a second name that old graphs use; `constraints` are those of
-    `pydantic.Field` (`ge`, `max_length`, …).
+    `advanced` (unless said, true for pins with a default), `secret` and `hidden` are hints for editors; `alias` is the pin's name where it
+    cannot be the field's; `constraints` are those of `pydantic.Field` (`ge`, `max_length`, …).
     """
-    extra: dict[str, Any] = {"secret": secret}
-    if advanced is not None:
-        extra["advanced"] = advanced
+    is_required = default is _REQUIRED and default_factory is None
+    extra: dict[str, Any] = {"secret": secret, "advanced": not is_required if advanced is None else advanced}
     if hidden:
         extra["hidden"] = True
     if placeholder is not None:

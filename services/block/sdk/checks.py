@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, Union, get_args, get_origin
 
 import jsonschema_rs
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 # Says what is wrong with a value; None when nothing is.
 Check = Callable[[Any], str | None]
@@ -19,7 +20,32 @@ def value_check(annotation: Any, schema: dict[str, Any], definitions: dict[str, 
         quick = _quick_check(annotation)
         if quick is not None:
             return quick
-    return _schema_check({**schema, "$defs": definitions} if definitions else schema)
+    by_schema = _schema_check({**schema, "$defs": definitions} if "$ref" in str(schema) else schema)
+    return _both(by_schema, _model_check(annotation)) if _holds_model(annotation) else by_schema
+
+
+def _holds_model(annotation: Any) -> bool:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return True
+    return any(map(_holds_model, get_args(annotation)))
+
+
+def _model_check(annotation: Any) -> Check:
+    """Models may check more than their JSON Schema says, such as whether a time zone exists."""
+    adapter = TypeAdapter[Any](annotation)
+
+    def check(value: Any) -> str | None:
+        try:
+            adapter.validate_python(value)
+        except ValidationError as error:
+            return error.errors(include_url=False, include_input=False)[0]["msg"]
+        return None
+
+    return check
+
+
+def _both(first: Check, second: Check) -> Check:
+    return lambda value: first(value) or second(value)
 
 
 def _quick_check(annotation: Any) -> Check | None:

@@ -1,14 +1,14 @@
 """Conversion of values to the type of the pin they arrive at.
 
 A pin takes what it can make sense of: "3" for a number, a JSON text for a list, a lone value for a list of one. Only types of JSON are
-converted; enums, models and formats are left to the check that follows. Each type is compiled once into two functions.
+converted; enums, models and formats are left to the check that follows. A type is
+compiled into two functions.
 """
 
 import json
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Annotated, Any, Union, get_args, get_origin
 
 _TRUE_TEXTS = frozenset({"true", "1"})
@@ -26,9 +26,11 @@ class Coercer:
         return value if value is None or self.fits(value) else self.convert(value)
 
 
-@cache
 def coercer(annotation: Any) -> Coercer | None:
-    """The coercer of a type; None for types that are never converted (Any, enums, models, …)."""
+    """The coercer of a type; None for types that are never converted (Any, enums, models, …).
+
+    Not cached by type on purpose: `int | str` equals `str | int`, yet they convert differently.
+    """
     if get_origin(annotation) is Annotated:
         return coercer(get_args(annotation)[0])
     origin = get_origin(annotation) or annotation

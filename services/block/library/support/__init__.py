@@ -1,0 +1,1 @@
+"""What several blocks share: templates, regular expressions, files, the guarded HTTP client."""
