@@ -47,12 +47,12 @@ def claimed(caller: Caller) -> NewProfile:
     return NewProfile(caller.user_id, caller.email, given or _default_name(caller.email))
 
 
-def changes(user: Mapping[str, str], mask: Sequence[str] | None, email: str) -> dict[str, str]:
-    """What to change: the fields in the mask ("*" is all of them), or without a mask those that are set.
+def changes(user: Mapping[str, str], mask: Sequence[str], email: str) -> dict[str, str]:
+    """What to change: the fields in the mask ("*" is all of them), or with an empty mask those that are set.
 
     An empty value in the mask goes back to the default. Raises INVALID_ARGUMENT for unknown fields and time zones.
     """
-    if mask is None:
+    if not mask:
         wanted = {name: user[name] for name in MUTABLE if user[name]}
     else:
         _check_mask(mask)

@@ -21,7 +21,7 @@ class UserServicer:
 
     async def update_me(self, request: UpdateMeRequest, call: Call) -> UpdateMeResponse:
         """Changes the caller's profile."""
-        mask = list(request.update_mask.paths) if request.HasField("update_mask") else None
+        mask = list(request.update_mask.paths)
         wanted = changes({name: getattr(request.user, name) for name in MUTABLE}, mask, call.caller.email)
         new = claimed(call.caller)
         profile = await (self._repository.update(new, wanted) if wanted else self._repository.get_or_create(new))
