@@ -1,0 +1,1 @@
+"""Executions: accepts, runs, shows and stops runs of agent graphs."""

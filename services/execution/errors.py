@@ -1,0 +1,47 @@
+"""What can go wrong with executions, as callers see it."""
+
+from collections.abc import Sequence
+
+import asyncpg
+
+from mesh.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError, UnavailableError, Violation
+
+# Losing the database, and everything that says "not now": the caller may repeat the call.
+DATABASE_AWAY = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.DeadlockDetectedError,
+)
+
+_RETRY_AFTER_S = 1.0
+
+
+def execution_not_found(execution_id: str) -> NotFoundError:
+    """No such execution, or not the caller's."""
+    return NotFoundError("There is no such execution.", reason="EXECUTION_NOT_FOUND", metadata={"execution_id": execution_id[:100]})
+
+
+def request_id_reused(request_id: str) -> FailedPreconditionError:
+    """The same request_id came before with another request."""
+    return FailedPreconditionError(
+        "This request_id was used before with another request.", reason="REQUEST_ID_REUSED", metadata={"request_id": request_id}
+    )
+
+
+def graph_invalid(violations: Sequence[Violation]) -> InvalidArgumentError:
+    """The graph version cannot run."""
+    return InvalidArgumentError("The graph cannot run.", reason="GRAPH_INVALID", violations=violations)
+
+
+def input_invalid(violations: Sequence[Violation]) -> InvalidArgumentError:
+    """The inputs or masks do not fit the graph."""
+    return InvalidArgumentError("The inputs do not fit the graph.", reason="INPUT_INVALID", violations=violations)
+
+
+def database_away() -> UnavailableError:
+    """PostgreSQL cannot be reached now."""
+    return UnavailableError("The database is away for a moment.", reason="DATABASE_UNAVAILABLE", retry_after_s=_RETRY_AFTER_S)

@@ -1,0 +1,1 @@
+"""Alembic versions of the execution service; the environment is `mesh.migrate`."""

@@ -1,0 +1,1 @@
+"""Migrations, linear; a landed one is never edited."""

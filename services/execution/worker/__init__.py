@@ -1,0 +1,1 @@
+"""The worker: claims executions, runs their firings and keeps their journals."""

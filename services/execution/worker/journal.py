@@ -1,0 +1,197 @@
+"""The journal of all runs of one worker: what happened, committed in order, by the holder of the lease only.
+
+One statement commits the new events of many runs. It locks each run's row, checks the fence (`epoch`) and the position (`last_seq`) and
+only then writes: two workers can never both extend one journal, and a journal never has a gap. The primary key stands behind that.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import asyncpg
+import structlog
+
+from mesh.group_commit import GroupCommit
+from services.execution.errors import DATABASE_AWAY
+from services.execution.worker.hooks import hook
+
+_LOG = structlog.get_logger(__name__)
+
+# A longer pause only delays the recovery; the database refuses cheaply while it is down.
+_RETRY_PAUSE_S = 0.25
+
+_BATCH = """
+    SELECT b.id::uuid AS id, b.epoch, b.seq, b.count, b.events, b.progress, b.status, b.outcome, b.outputs, b.stats, b.error
+    FROM unnest($1::text[], $2::int[], $3::int[], $4::int[], $5::text[], $6::bool[],
+                $7::text[], $8::text[], $9::text[], $10::text[], $11::text[])
+        AS b(id, epoch, seq, count, events, progress, status, outcome, outputs, stats, error)
+"""
+
+_APPEND = f"""
+WITH batch AS ({_BATCH}),
+moved AS (
+    UPDATE execution e SET
+        last_seq = b.seq + b.count - 1,
+        attempts = CASE WHEN b.progress THEN 0 ELSE e.attempts END,
+        lease_until = CASE WHEN b.status = '' THEN now() + make_interval(secs => $12) END,
+        status = CASE WHEN b.status = '' THEN e.status ELSE b.status END,
+        outcome = CASE WHEN b.status = '' THEN e.outcome ELSE b.outcome END,
+        outputs = CASE WHEN b.status = '' THEN e.outputs ELSE b.outputs END,
+        stats = CASE WHEN b.status = '' THEN e.stats ELSE b.stats END,
+        error = CASE WHEN b.status = '' THEN e.error ELSE b.error END,
+        end_time = CASE WHEN b.status = '' THEN e.end_time ELSE clock_timestamp() END
+    FROM batch b
+    WHERE e.id = b.id AND e.epoch = b.epoch AND e.last_seq = b.seq - 1 AND e.status = 'RUNNING'
+    RETURNING e.id, b.seq, b.count, b.events
+)
+INSERT INTO execution_event (execution_id, seq, count, events)
+SELECT id, seq, count, events FROM moved
+RETURNING execution_id::text
+"""  # noqa: S608 - composed of constants
+
+# Whether a commit whose answer was lost did happen: our row is there, word for word, and the fence is still ours.
+_WAS_COMMITTED = f"""
+WITH batch AS ({_BATCH})
+SELECT b.id::text FROM batch b
+JOIN execution e ON e.id = b.id AND e.epoch = b.epoch
+JOIN execution_event v ON v.execution_id = b.id AND v.seq = b.seq AND v.events = b.events
+WHERE $12::float8 > 0
+"""  # noqa: S608
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a run ended; goes into its row with its last event. `outputs` and `stats` are JSON text."""
+
+    status: str
+    outcome: str
+    outputs: str
+    stats: str
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What one run adds to its journal: `count` events from `seq` on, as the text of a JSON array.
+
+    `is_progress` says that a firing ended: the run does not merely start again and again.
+    """
+
+    execution_id: str
+    epoch: int
+    seq: int
+    count: int
+    events: str
+    is_progress: bool = True
+    ending: Ending | None = None
+
+
+class Author(Protocol):
+    """A run that writes a journal."""
+
+    def take_entry(self) -> Entry | None:
+        """Hands over what is not written yet; None when there is nothing."""
+
+    def on_committed(self, entry: Entry) -> None:
+        """`entry` is durable. Must not block."""
+
+    def on_fenced(self) -> None:
+        """Another holds the lease, or the run has ended: nothing of this author's will ever be written again."""
+
+
+_NOT_ENDED = Ending("", "", "", "", "")
+
+
+class Journal:
+    """Writes the journals of one worker's runs: at most one statement in flight, which carries everything new."""
+
+    def __init__(self, pool: asyncpg.Pool, lease_s: float, *, now_failing: Callable[[bool], None] = lambda _: None) -> None:
+        """`lease_s` is what each commit adds to the lease. `now_failing` is told when the database goes away and comes back."""
+        self._pool = pool
+        self._lease_s = lease_s
+        self._now_failing = now_failing
+        self._dirty: set[Author] = set()
+        self._group: GroupCommit[Author] = GroupCommit(self._commit)
+
+    def add(self, author: Author) -> None:
+        """Notes that `author` has something to write. Returns at once; further events until the commit starts go with it."""
+        if author not in self._dirty:
+            self._dirty.add(author)
+            self._group.add(author)
+
+    async def run(self) -> None:
+        """Writes until cancelled."""
+        await self._group.run()
+
+    async def drain(self) -> None:
+        """Returns when everything added is durable or refused."""
+        await self._group.drain()
+
+    async def _commit(self, authors: list[Author]) -> None:
+        pairs: list[tuple[Author, Entry]] = []
+        for author in authors:
+            self._dirty.discard(author)
+            entry = author.take_entry()
+            if entry is not None:
+                pairs.append((author, entry))
+        if not pairs:
+            return
+        # One order for all writers, so that two of them never wait for each other's rows.
+        pairs.sort(key=lambda pair: pair[1].execution_id)
+        kept = await self._write_surely([entry for _, entry in pairs])
+        for author, entry in pairs:
+            if entry.execution_id in kept:
+                author.on_committed(entry)
+            else:
+                author.on_fenced()
+
+    async def _write_surely(self, entries: Sequence[Entry]) -> set[str]:
+        """Repeats the write until the database answers. Returns the ids of the runs whose entries are durable."""
+        is_repeat = False
+        while True:
+            try:
+                await hook("journal.commit.before")
+                kept = await append(self._pool, entries, self._lease_s)
+                if is_repeat and len(kept) < len(entries):
+                    kept |= await find_committed(self._pool, [entry for entry in entries if entry.execution_id not in kept])
+                await hook("journal.commit.after")
+            except DATABASE_AWAY as error:
+                if not is_repeat:
+                    _LOG.warning("journal_waits_for_database", entries=len(entries), error=type(error).__name__)
+                    self._now_failing(True)
+                is_repeat = True
+                await asyncio.sleep(_RETRY_PAUSE_S)
+            else:
+                if is_repeat:
+                    self._now_failing(False)
+                return kept
+
+
+async def append(pool: asyncpg.Pool, entries: Sequence[Entry], lease_s: float) -> set[str]:
+    """Commits entries in one statement and returns the ids of the runs whose entry was accepted; the others are fenced off."""
+    rows = await pool.fetch(_APPEND, *_columns(entries), lease_s)
+    return {row[0] for row in rows}
+
+
+async def find_committed(pool: asyncpg.Pool, entries: Sequence[Entry]) -> set[str]:
+    """Returns the ids of the runs whose entry is in the journal already, as an earlier try of the same writer left it."""
+    rows = await pool.fetch(_WAS_COMMITTED, *_columns(entries), 1.0)
+    return {row[0] for row in rows}
+
+
+def _columns(entries: Sequence[Entry]) -> tuple[list[object], ...]:
+    endings = [entry.ending or _NOT_ENDED for entry in entries]
+    return (
+        [entry.execution_id for entry in entries],
+        [entry.epoch for entry in entries],
+        [entry.seq for entry in entries],
+        [entry.count for entry in entries],
+        [entry.events for entry in entries],
+        [entry.is_progress for entry in entries],
+        [ending.status for ending in endings],
+        [ending.outcome for ending in endings],
+        [ending.outputs for ending in endings],
+        [ending.stats for ending in endings],
+        [ending.error for ending in endings],
+    )
