@@ -1,0 +1,56 @@
+"""The token check at the edge, from the contracts: each non-public path needs a token that the auth service's keys verify.
+
+The services verify again; the edge keeps strangers from costing them anything.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mesh.contract import Method
+from mesh.edge.routes import edge_methods, http_cluster, rest_matchers
+
+Json = dict[str, Any]
+
+JWKS_PATH = "/.well-known/jwks.json"
+_AUTH_DOMAIN = "auth"
+_AUDIENCE = "treadle"
+_TYPE = "type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication"
+_NEEDED: Json = {"provider_name": "treadle"}
+# The gateway's own paths carry a token or a ticket; a token that is shown must be good.
+_IF_SHOWN: Json = {"requires_any": {"requirements": [{"provider_name": "treadle"}, {"allow_missing": {}}]}}
+
+
+def jwt_filter(methods: Mapping[str, Method], issuer: str) -> Json:
+    """The `jwt_authn` filter."""
+    return {
+        "name": "envoy.filters.http.jwt_authn",
+        "typed_config": {"@type": _TYPE, "providers": {"treadle": _provider(issuer)}, "rules": _rules(methods)},
+    }
+
+
+def _provider(issuer: str) -> Json:
+    return {
+        "issuer": issuer,
+        "audiences": [_AUDIENCE],
+        "forward": True,
+        "remote_jwks": {
+            "http_uri": {"uri": f"http://{_AUTH_DOMAIN}{JWKS_PATH}", "cluster": http_cluster(_AUTH_DOMAIN), "timeout": "2s"},
+            "cache_duration": "300s",
+            "retry_policy": {"num_retries": 5, "retry_back_off": {"base_interval": "0.1s", "max_interval": "2s"}},
+        },
+        # Verifying a signature costs more than all else at the edge.
+        "jwt_cache_config": {"jwt_cache_size": 1000},
+    }
+
+
+def _rules(methods: Mapping[str, Method]) -> list[Json]:
+    callable_methods = edge_methods(methods.values())
+    return [
+        *(_rule({"path": method.full_name}, {} if method.is_public else _NEEDED) for method in callable_methods),
+        *(_rule(matcher, {} if any(m.is_public for m in group) else _NEEDED) for matcher, group in rest_matchers(callable_methods)),
+        *(_rule({"path": path}, _IF_SHOWN) for path in ("/v1/ws", "/v1/ws-tickets")),
+    ]
+
+
+def _rule(matcher: Json, requirement: Json) -> Json:
+    return {"match": matcher, **({"requires": requirement} if requirement else {})}

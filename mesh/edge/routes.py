@@ -1,0 +1,134 @@
+"""Routes from the contracts: gRPC paths to the gRPC doors, REST paths to the HTTP doors, the rest to the gateway."""
+
+import re
+from collections.abc import Iterable, Mapping
+from itertools import groupby
+from typing import Any
+
+from mesh.contract import Method
+
+EDGE = "edge"
+GATEWAY_CLUSTER = "gateway"
+# The edge gives up a little later than the service, so that the service's own, better error wins.
+_TIMEOUT_MARGIN_S = 1.0
+# A stream without any event for so long is taken for dead.
+_STREAM_IDLE_S = 3600
+_SHARED_GRPC_SERVICES = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection", "grpc.health.v1.Health")
+_VARIABLE = re.compile(r"\\\{[^}]*\\\}")
+
+Json = dict[str, Any]
+
+
+def grpc_cluster(domain: str) -> str:
+    """Name of the cluster of a domain's gRPC doors."""
+    return f"{domain}.grpc"
+
+
+def http_cluster(domain: str) -> str:
+    """Name of the cluster of a domain's HTTP doors."""
+    return f"{domain}.http"
+
+
+def edge_methods(methods: Iterable[Method]) -> list[Method]:
+    """The methods that clients may call."""
+    return [method for method in methods if EDGE in method.callers]
+
+
+def rest_matchers(methods: Iterable[Method]) -> list[tuple[Json, list[Method]]]:
+    """One Envoy path matcher per REST path, with the methods on it; the more literal path comes first."""
+    with_route = sorted((method for method in methods if method.http), key=_path)
+    paths = [(path, list(group)) for path, group in groupby(with_route, key=_path)]
+    paths.sort(key=lambda item: (item[0].count("{"), -_literal_length(item[0]), item[0]))
+    return [(path_matcher(path), group) for path, group in paths]
+
+
+def path_matcher(template: str) -> Json:
+    """An Envoy matcher for a path template such as `/v1/graphs/{graph_id}:activate`."""
+    if "{" not in template:
+        return {"path": template}
+    return {"safe_regex": {"regex": _VARIABLE.sub("[^/]+", re.escape(template))}}
+
+
+def all_routes(methods: Mapping[str, Method]) -> list[Json]:
+    """The route table, first match wins."""
+    callable_methods = edge_methods(methods.values())
+    domains = {method.service: method.domain for method in callable_methods}
+    shared = next(iter(domains.values()))
+    return [
+        *(_grpc_route(method) for method in callable_methods),
+        # Methods that do not exist, so that the service says so.
+        *(_grpc_prefix(service, domain) for service, domain in domains.items()),
+        *(_grpc_prefix(service, shared) for service in _SHARED_GRPC_SERVICES),
+        *(_rest_route(matcher, group) for matcher, group in rest_matchers(callable_methods)),
+        *(_gateway_route(matcher) for matcher in ({"path": "/v1/ws"}, {"path": "/v1/ws-tickets"})),
+        {"match": {"prefix": "/v1/"}, "direct_response": {"status": 404}},
+        {"match": {"prefix": "/treadle."}, "direct_response": {"status": 404}},
+        _gateway_route({"prefix": "/"}),
+    ]
+
+
+def _grpc_route(method: Method) -> Json:
+    return {
+        "match": {"path": method.full_name},
+        "route": {"cluster": grpc_cluster(method.domain), **_times(method), "retry_policy": _retries(method.is_idempotent, "unavailable")},
+        "typed_per_filter_config": NO_BUFFER,
+    }
+
+
+def _grpc_prefix(service: str, domain: str) -> Json:
+    return {
+        "match": {"prefix": f"/{service}/"},
+        "route": {"cluster": grpc_cluster(domain), "timeout": "0s", "idle_timeout": f"{_STREAM_IDLE_S}s"},
+        "typed_per_filter_config": NO_BUFFER,
+    }
+
+
+def _rest_route(matcher: Json, methods: list[Method]) -> Json:
+    slowest = max(methods, key=lambda method: (method.is_server_streaming, method.timeout_s))
+    repeatable = all(method.is_idempotent for method in methods)
+    action = {"cluster": http_cluster(slowest.domain), **_times(slowest), "retry_policy": _retries(repeatable, "gateway-error")}
+    return {"match": matcher, "route": action}
+
+
+def _gateway_route(matcher: Json) -> Json:
+    return {
+        "match": matcher,
+        "route": {
+            "cluster": GATEWAY_CLUSTER,
+            "timeout": "0s",
+            "idle_timeout": f"{_STREAM_IDLE_S}s",
+            "retry_policy": _retries(False, ""),
+            "upgrade_configs": [{"upgrade_type": "websocket", "enabled": True}],
+        },
+    }
+
+
+def _times(method: Method) -> Json:
+    if method.is_server_streaming:
+        return {"timeout": "0s", "idle_timeout": f"{_STREAM_IDLE_S}s"}
+    return {"timeout": f"{method.timeout_s + _TIMEOUT_MARGIN_S:g}s"}
+
+
+def _retries(is_idempotent: bool, status: str) -> Json:
+    """What never reached the service is tried again for every method; an error status only where a repeat does no harm."""
+    conditions = ["connect-failure", "refused-stream", "reset-before-request", *([status] if is_idempotent else [])]
+    return {
+        "retry_on": ",".join(conditions),
+        "num_retries": 5,
+        "host_selection_retry_max_attempts": 5,
+        "retry_back_off": {"base_interval": "0.02s", "max_interval": "0.5s"},
+    }
+
+
+def _path(method: Method) -> str:
+    return method.http.path if method.http else ""
+
+
+def _literal_length(template: str) -> int:
+    return len(re.sub(r"\{[^}]*\}", "", template))
+
+
+# gRPC has its own message limit, and a stream must not be collected before it is passed on.
+NO_BUFFER: Json = {
+    "envoy.filters.http.buffer": {"@type": "type.googleapis.com/envoy.extensions.filters.http.buffer.v3.BufferPerRoute", "disabled": True}
+}

@@ -1,0 +1,34 @@
+"""Where the edge finds what it routes to."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """The two doors of one process, each `host:port`."""
+
+    grpc: str
+    http: str
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeTargets:
+    """What the edge listens on and routes to.
+
+    `services` maps a domain (`graph`) to the doors of the process that serves it. `listen` is `host:port`; `admin_socket` a Unix socket
+    that only its owner can use. `issuer` is what access tokens must name.
+    """
+
+    listen: str
+    admin_socket: Path
+    issuer: str
+    services: Mapping[str, Doors]
+    gateway: Doors
+
+
+def split(address: str) -> tuple[str, int]:
+    """Takes `host:port` apart."""
+    host, _, port = address.rpartition(":")
+    return host, int(port)

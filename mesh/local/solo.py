@@ -1,0 +1,161 @@
+"""The profile `solo`: all services in one process, a gateway, workers and the edge, on one machine and one home directory."""
+
+import os
+import sys
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mesh.edge.targets import Doors, EdgeTargets
+from mesh.local import envoy, nats, postgres, valkey
+from mesh.local.errors import PortTakenError
+from mesh.local.health import http_is_ok
+from mesh.local.keys import Keys
+from mesh.local.ports import LOOPBACK, free_port, is_free
+from mesh.local.program import Program
+from mesh.settings import Settings
+
+SERVICES = ("auth", "user", "graph", "block", "execution")
+DEFAULT_EDGE_PORT = 8080
+# Below the range from which systems take ports for outgoing connections, so that nobody borrows ours during a restart.
+_PORTS_FROM, _STACKS, _PORTS_PER_STACK = 20_000, 400, 30
+_EXTERNAL = {"postgres": "TREADLE_DATABASE_URL", "nats": "TREADLE_NATS_URL", "cache": "TREADLE_CACHE_URL"}
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What `treadle up` was asked for. `edge_port` 0 means 8080 or the next free one; `workers` 0 means one per core, at most 2."""
+
+    home: Path
+    edge_port: int = 0
+    workers: int = 0
+
+    @property
+    def worker_count(self) -> int:
+        """How many workers to run."""
+        return self.workers or min(os.cpu_count() or 1, 2)
+
+
+class Solo:
+    """Addresses, environment and programs of one stack. Making it chooses the ports; `servers` and `processes` make the programs."""
+
+    def __init__(self, options: Options, keys: Keys) -> None:
+        """Raises PortTakenError when a port that was asked for by number is taken."""
+        self.options = options
+        self._keys = keys
+        self._home = options.home.resolve()
+        self._taken: set[int] = set()
+        self.edge_port = self._edge_port()
+        self._postgres_port, self._nats_port, self._monitor_port, self._cache_port = (self._port() for _ in range(4))
+        self._services = self._doors()
+        self._gateway = self._doors()
+        self._workers = [self._doors() for _ in range(options.worker_count)]
+
+    @property
+    def edge_url(self) -> str:
+        """Where clients go."""
+        return f"http://{LOOPBACK}:{self.edge_port}"
+
+    @property
+    def postgres_port(self) -> int:
+        """Port of our PostgreSQL."""
+        return self._postgres_port
+
+    def servers(self) -> list[Callable[[], Program]]:
+        """Makers of the servers, less those that the environment names elsewhere. A maker may take seconds and touch the disk."""
+        makers: dict[str, Callable[[], Program]] = {
+            "postgres": lambda: postgres.prepare(self._home, self._postgres_port, self._keys.postgres, self._log("postgres")),
+            "nats": lambda: nats.prepare(self._home, self._nats_port, self._monitor_port, self._keys.nats, self._log("nats")),
+            "cache": lambda: valkey.prepare(self._home, self._cache_port, self._keys.cache, self._log("cache")),
+        }
+        return [make for name, make in makers.items() if not is_external(name)]
+
+    def processes(self) -> list[Program]:
+        """Our own processes and the edge."""
+        workers = [self._process(f"worker-{n}", "worker", ("worker",), doors) for n, doors in enumerate(self._workers, start=1)]
+        return [
+            self._process("services", "service", ("serve", *SERVICES), self._services),
+            self._process("gateway", "gateway", ("gateway",), self._gateway),
+            *workers,
+            envoy.prepare(self._home, self._edge_targets(), self._log("edge")),
+        ]
+
+    def migrate_command(self) -> tuple[tuple[str, ...], dict[str, str]]:
+        """Arguments and environment of the migration run."""
+        return _treadle("migrate"), self._environment("migrate", self._services)
+
+    def _process(self, name: str, kind: str, command: tuple[str, ...], doors: Doors) -> Program:
+        return Program(
+            name=name,
+            kind=kind,
+            argv=_treadle(*command),
+            address=doors.grpc,
+            log=self._log(name),
+            is_ready=lambda: http_is_ok(doors.http, "/healthz"),
+            env=self._environment(name, doors),
+            stop_s=15.0,
+        )
+
+    def _environment(self, instance: str, doors: Doors) -> dict[str, str]:
+        ours = {
+            "TREADLE_HOME": str(self._home),
+            "TREADLE_INSTANCE": instance,
+            "TREADLE_GRPC_ADDRESS": doors.grpc,
+            "TREADLE_HTTP_ADDRESS": doors.http,
+            "TREADLE_DEFAULT_TARGET": self._services.grpc,
+            "TREADLE_DATABASE_URL": postgres.url(self._postgres_port, self._keys.postgres),
+            "TREADLE_NATS_URL": nats.url(self._nats_port, self._keys.nats),
+            "TREADLE_CACHE_URL": valkey.url(self._cache_port, self._keys.cache),
+            "TREADLE_SERVICE_KEY": self._keys.service_key,
+            "TREADLE_MASTER_KEY": self._keys.master_key,
+            # The stack's own edge is the one local address that a block may call.
+            "TREADLE_HTTP_BLOCK_ALLOW_HOSTS": ",".join(
+                filter(None, [os.environ.get("TREADLE_HTTP_BLOCK_ALLOW_HOSTS"), self._edge_address])
+            ),
+            "PYTHONUNBUFFERED": "1",
+        }
+        kept = {_EXTERNAL[name] for name in _EXTERNAL if is_external(name)}
+        return {name: value for name, value in ours.items() if name not in kept}
+
+    @property
+    def _edge_address(self) -> str:
+        return f"{LOOPBACK}:{self.edge_port}"
+
+    def _edge_targets(self) -> EdgeTargets:
+        return EdgeTargets(
+            listen=self._edge_address,
+            admin_socket=envoy.admin_socket(self._home),
+            issuer=Settings().issuer,
+            services=dict.fromkeys(SERVICES, self._services),
+            gateway=self._gateway,
+        )
+
+    def _log(self, name: str) -> Path:
+        return self._home / "logs" / f"{name}.log"
+
+    def _edge_port(self) -> int:
+        wanted = self.options.edge_port
+        if wanted and not is_free(wanted):
+            raise PortTakenError(f"Port {wanted} is taken by another program. Choose another with --edge-port, or leave it out.")
+        port = wanted or free_port(DEFAULT_EDGE_PORT)
+        self._taken.add(port)
+        return port
+
+    def _port(self) -> int:
+        stack = zlib.crc32(str(self._home).encode()) % _STACKS
+        port = free_port(_PORTS_FROM + stack * _PORTS_PER_STACK, avoid=self._taken)
+        self._taken.add(port)
+        return port
+
+    def _doors(self) -> Doors:
+        return Doors(grpc=f"{LOOPBACK}:{self._port()}", http=f"{LOOPBACK}:{self._port()}")
+
+
+def is_external(server: str) -> bool:
+    """True when the environment names a server that is run elsewhere."""
+    return bool(os.environ.get(_EXTERNAL[server]))
+
+
+def _treadle(*arguments: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", "mesh.cli.main", *arguments)
