@@ -1,0 +1,143 @@
+"""A graph made ready to run: compiled once from its document, then shared by all runs of that version."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from mesh.errors import InvalidArgumentError
+from services.block.sdk import Block, BlockRegistry, BlockType
+from services.block.sdk.inputs import InputPlan, NotReady, Prepared, input_plan
+from services.block.sdk.pins import TOOL_PIN, TOOL_PREFIX, base_name
+
+# Routes are remembered per emitted pin. A block that makes up pin names without end must not fill the memory.
+_ROUTES_REMEMBERED = 256
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Link:
+    """Carries values from a pin of one node to a pin of another. Values of static links are kept for later firings of the sink."""
+
+    source_pin: str
+    sink: int
+    sink_id: str
+    sink_pin: str
+    is_static: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Node:
+    """A placed block. `linked` names the sink pins that links lead to, `static_pins` those among them that static links lead to."""
+
+    index: int
+    id: str
+    block_id: str
+    block: Block | None
+    constants: Mapping[str, Any]
+    links: tuple[Link, ...] = ()
+    linked: tuple[str, ...] = ()
+    static_pins: tuple[str, ...] = ()
+    _inputs: InputPlan | None = None
+    _routes: dict[str, tuple[Link, ...]] = field(default_factory=dict)
+
+    @property
+    def type(self) -> BlockType:
+        """The part it plays; a node whose block is unknown is an ordinary one."""
+        return BlockType.STANDARD if self.block is None else self.block.block_type
+
+    @property
+    def obstacle(self) -> str:
+        """Why its firings fail unrun; empty when they can run."""
+        if self.block is None:
+            return f"block {self.block_id} is not installed"
+        return f"block {self.block.name} is disabled" if self.block.is_disabled else ""
+
+    def routes(self, pin: str) -> tuple[Link, ...]:
+        """The links, in their order, that may carry something of a value emitted on `pin`."""
+        found = self._routes.get(pin)
+        if found is None:
+            found = tuple(link for link in self.links if _may_carry(link.source_pin, pin))
+            if len(self._routes) < _ROUTES_REMEMBERED:
+                self._routes[pin] = found
+        return found
+
+    def prepare(self, data: Mapping[str, Any]) -> Prepared | NotReady:
+        """The input of a firing from `data`, which holds every linked pin. An unknown block takes everything as it is."""
+        if self._inputs is None:
+            return Prepared({**self.constants, **data})
+        return self._inputs.prepare(self.constants, data)
+
+    @property
+    def required(self) -> Sequence[str]:
+        """Pins that need a constant, a link or a mask."""
+        return () if self._inputs is None else self._inputs.required
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """The nodes of a graph, and those that fire at the start of a run, both in listing order."""
+
+    nodes: tuple[Node, ...]
+    starting: tuple[Node, ...]
+
+    @classmethod
+    def compile(cls, document: Mapping[str, Any], registry: BlockRegistry) -> "Plan":
+        """Compiles a graph document. Raises InvalidArgumentError (GRAPH_INVALID) for links that lead nowhere and ids that come twice.
+
+        A node whose block is unknown stays: it takes part, and its firings fail with a reason.
+        """
+        index: dict[str, int] = {}
+        blocks: list[Block | None] = []
+        for listed in document.get("nodes") or ():
+            if listed["id"] in index:
+                raise InvalidArgumentError(f"there are two nodes {listed['id']}", reason="GRAPH_INVALID")
+            index[listed["id"]] = len(index)
+            blocks.append(registry.get(listed["block_id"]))
+        outgoing: list[list[Link]] = [[] for _ in blocks]
+        incoming: list[list[Link]] = [[] for _ in blocks]
+        for listed in document.get("links") or ():
+            source, link = _link(listed, index, blocks)
+            # Notes are remarks: they never run, so links from and to them carry nothing.
+            if not _is_note(blocks[source]) and not _is_note(blocks[link.sink]):
+                outgoing[source].append(link)
+                incoming[link.sink].append(link)
+        nodes = tuple(_node(at, listed, blocks[at], outgoing[at], incoming[at]) for at, listed in enumerate(document.get("nodes") or ()))
+        return cls(nodes, tuple(node for node in nodes if _is_starting(node)))
+
+
+def _link(listed: Mapping[str, Any], index: Mapping[str, int], blocks: Sequence[Block | None]) -> tuple[int, Link]:
+    for end in ("source_id", "sink_id"):
+        if listed[end] not in index:
+            raise InvalidArgumentError(f"a link names the node {listed[end]}, which is not there", reason="GRAPH_INVALID")
+    source = index[listed["source_id"]]
+    block = blocks[source]
+    # What the document says about `is_static` does not count: it is a property of the source block. An unknown block has only that.
+    is_static = block.static_output if block is not None else bool(listed.get("is_static"))
+    return source, Link(listed["source_name"], index[listed["sink_id"]], listed["sink_id"], listed["sink_name"], is_static)
+
+
+def _node(at: int, listed: Mapping[str, Any], block: Block | None, outgoing: list[Link], incoming: list[Link]) -> Node:
+    return Node(
+        index=at,
+        id=listed["id"],
+        block_id=listed["block_id"],
+        block=block,
+        constants=listed.get("input_default") or {},
+        links=tuple(outgoing),
+        linked=tuple(dict.fromkeys(link.sink_pin for link in incoming)),
+        static_pins=tuple(dict.fromkeys(link.sink_pin for link in incoming if link.is_static)),
+        _inputs=None if block is None else input_plan(block),
+    )
+
+
+def _is_note(block: Block | None) -> bool:
+    return block is not None and block.block_type is BlockType.NOTE
+
+
+def _is_starting(node: Node) -> bool:
+    return node.type is BlockType.INPUT or (not node.linked and node.type is not BlockType.NOTE)
+
+
+def _may_carry(source_pin: str, pin: str) -> bool:
+    if pin.startswith(TOOL_PREFIX):
+        return source_pin == pin or base_name(source_pin) == TOOL_PIN
+    return source_pin.startswith(pin)

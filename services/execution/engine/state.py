@@ -1,0 +1,163 @@
+"""What is known about a run: the fold over its journal. Only `dataflow` changes it."""
+
+from collections import deque
+from collections.abc import Mapping
+from hashlib import sha1
+from typing import Any
+from uuid import UUID
+
+from mesh.errors import InternalError
+from services.execution.engine.plan import Node, Plan
+from services.execution.engine.status import Status
+
+
+class JournalError(InternalError):
+    """An event does not fit the state: the journal is damaged, or was written by rules other than ours."""
+
+    default_reason = "JOURNAL_CORRUPT"
+
+
+class Firing:
+    """One run, planned or done, of one node.
+
+    `arrived` holds what links brought, by sink pin. `inputs` is what the block runs with; it is set once the firing is QUEUED, and nobody
+    may change it. `emitted` counts the outputs. `held` are outputs not handed on yet, since an earlier firing of the node has not ended.
+    """
+
+    __slots__ = (
+        "arrived", "attempt", "emitted", "ended_us", "error", "held", "id", "index", "inputs", "node", "ordinal", "outputs", "started_us",
+        "status",
+    )  # fmt: skip
+
+    def __init__(self, id: str, index: int, node: Node, ordinal: int) -> None:
+        """`index` counts the firings of the run in the order they came to be, `ordinal` those of the node."""
+        self.id = id
+        self.index = index
+        self.node = node
+        self.ordinal = ordinal
+        self.status = Status.INCOMPLETE
+        self.arrived: dict[str, Any] = {}
+        self.inputs: Mapping[str, Any] = _NOTHING
+        self.outputs: list[tuple[str, Any]] = []
+        self.held: list[tuple[str, Any]] = []
+        self.emitted = 0
+        self.attempt = -1
+        self.error = ""
+        self.started_us = 0
+        self.ended_us = 0
+
+
+class Lane:
+    """The firings of one node.
+
+    `waiting` are the INCOMPLETE ones in the order they came to be. Since a value goes to the first that lacks its pin, those that have a
+    pin always come first, so `filled[pin]` (how many have it) is also the place of the next one that lacks it.
+    `order` are those that were queued and whose outputs are not all handed on, in queue order. `remembered` is the input of the one
+    queued last, where static pins are filled from; None before the first and for nodes without static pins.
+    """
+
+    __slots__ = ("created", "filled", "mask", "node", "order", "remembered", "waiting")
+
+    def __init__(self, node: Node, mask: Mapping[str, Any]) -> None:
+        """`mask` replaces constants and arrived values of every firing."""
+        self.node = node
+        self.mask = mask
+        self.created = 0
+        self.waiting: deque[Firing] = deque()
+        self.filled: dict[str, int] = dict.fromkeys(node.linked, 0)
+        self.order: deque[Firing] = deque()
+        self.remembered: Mapping[str, Any] | None = None
+
+    def leave_waiting(self, firing: Firing) -> None:
+        """Takes a firing that became ready out of `waiting`."""
+        if self.waiting[0] is firing:
+            self.waiting.popleft()
+        else:
+            self.waiting.remove(firing)
+        for pin in firing.arrived:
+            self.filled[pin] -= 1
+
+
+class State:
+    """A run at one moment. `firings` and `index_of` (by firing id) hold all firings, or, without history, those that may still change.
+
+    `open_count` counts firings that are QUEUED or RUNNING: the run is over when there are none. `results` are the run's outputs
+    `(name, value)` in queue order. Times are microseconds since 1970 UTC.
+    """
+
+    __slots__ = (
+        "_namespace",
+        "emission_count",
+        "ended_count",
+        "ended_us",
+        "error",
+        "failed_count",
+        "firings",
+        "index_of",
+        "keeps_history",
+        "lanes",
+        "next_index",
+        "node_time_us",
+        "open_count",
+        "plan",
+        "results",
+        "review_count",
+        "started_us",
+        "status",
+    )  # fmt: skip
+
+    def __init__(
+        self, plan: Plan, execution_id: str, masks: Mapping[str, Mapping[str, Any]] | None = None, *, keeps_history: bool = True
+    ) -> None:
+        """`masks` replace values, by node id and pin. Without `keeps_history` firings are forgotten once nothing depends on them."""
+        self.plan = plan
+        self.keeps_history = keeps_history
+        self.lanes = [Lane(node, (masks or {}).get(node.id, _NOTHING)) for node in plan.nodes]
+        self.firings: dict[int, Firing] = {}
+        self.index_of: dict[str, int] = {}
+        self.results: list[tuple[str, Any]] = []
+        self.status = Status.QUEUED
+        self.error = ""
+        self.next_index = 0
+        self.open_count = 0
+        self.review_count = 0
+        self.ended_count = 0
+        self.failed_count = 0
+        self.emission_count = 0
+        self.node_time_us = 0
+        self.started_us = 0
+        self.ended_us = 0
+        self._namespace = UUID(execution_id).bytes
+
+    def new_firing(self, lane: Lane) -> Firing:
+        """A firing of the lane's node, not in any queue yet."""
+        firing = Firing(firing_id(self._namespace, lane.node.id, lane.created), self.next_index, lane.node, lane.created)
+        self.firings[firing.index] = firing
+        self.index_of[firing.id] = firing.index
+        self.next_index += 1
+        lane.created += 1
+        return firing
+
+    def firing(self, index: int) -> Firing:
+        """The firing an event speaks of. Raises JournalError when there is none."""
+        try:
+            return self.firings[index]
+        except KeyError:
+            raise JournalError(f"there is no firing {index}") from None
+
+    def forget(self, firing: Firing) -> None:
+        """Drops an ended firing whose outputs are all handed on."""
+        del self.firings[firing.index]
+        del self.index_of[firing.id]
+
+
+def firing_id(namespace: bytes, node_id: str, ordinal: int) -> str:
+    """`str(uuid5(execution, f"{node_id}/{ordinal}"))`, three times as fast. `namespace` is the execution's id as bytes."""
+    digest = bytearray(sha1(namespace + f"{node_id}/{ordinal}".encode(), usedforsecurity=False).digest()[:16])
+    digest[6] = digest[6] & 0x0F | 0x50
+    digest[8] = digest[8] & 0x3F | 0x80
+    text = digest.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+_NOTHING: Mapping[str, Any] = {}
