@@ -49,7 +49,7 @@ class AgentOutputBlock(Block):
         """A template that fails becomes a text that says so: an output must not vanish over its looks."""
         if input.format:
             try:
-                yield "output", render(input.format, {input.name: input.value}, escape_html=input.escape_html)
+                yield "output", await render(input.format, {input.name: input.value}, escape_html=input.escape_html)
             except BlockError as error:
                 yield "output", f"Error: {error.message}, {input.value}"
             return

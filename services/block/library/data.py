@@ -6,9 +6,12 @@ from typing import Any
 
 from mesh import jsontext
 from services.block.library.support.files import read_text
+from services.block.library.support.offload import offloaded
 from services.block.sdk import Block, BlockContext, BlockError, BlockInput, BlockOutput, BlockResult, Category, Effect, Vector, pin
 
 _MAX_CELL_CHARS = 10 * 1024 * 1024
+# Larger tables are read in a thread.
+_QUICK_CHARS = 512 * 1024
 
 
 class JSONEncoderBlock(Block):
@@ -91,7 +94,11 @@ class ReadSpreadsheetBlock(Block):
 
     async def run(self, input: Input, ctx: BlockContext) -> BlockResult:
         """Fails without contents, and for text that cannot be read as CSV."""
-        rows = _read_rows(input, _contents(input))
+        contents = _contents(input)
+        if len(contents) > _QUICK_CHARS:
+            rows = await offloaded(lambda _limit_s: _read_rows(input, contents), "The table")
+        else:
+            rows = _read_rows(input, contents)
         if input.produce_singular_result:
             for row in rows:
                 yield "row", row

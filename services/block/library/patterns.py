@@ -1,9 +1,8 @@
 """Regular expressions. A pattern that would search for ever is stopped after two seconds."""
 
-from itertools import islice
 from typing import Any
 
-from services.block.library.support.patterns import as_text, flags_of, matches
+from services.block.library.support.patterns import as_text, find_groups, flags_of
 from services.block.sdk import Block, BlockContext, BlockInput, BlockOutput, BlockResult, Category, Effect, Vector, pin
 
 MAX_MATCHES = 10_000
@@ -34,8 +33,8 @@ class MatchTextPatternBlock(Block):
     async def run(self, input: Input, ctx: BlockContext) -> BlockResult:
         """Fails for a pattern that is wrong or too slow."""
         flags = flags_of(case_sensitive=input.case_sensitive, dot_all=input.dot_all)
-        found = next(matches(input.match, as_text(input.text), flags), None)
-        yield ("negative" if found is None else "positive"), input.data or input.text
+        found = await find_groups(input.match, as_text(input.text), flags)
+        yield ("positive" if found else "negative"), input.data or input.text
 
     vectors = (
         Vector(input={"text": "a\nb", "match": "a.b", "data": "d"}, outputs=[("positive", "d")]),
@@ -72,12 +71,8 @@ class ExtractTextInformationBlock(Block):
         """A match without the group does not count. Fails for a pattern that is wrong or too slow. Stops after MAX_MATCHES matches."""
         text = as_text(input.text)
         flags = flags_of(case_sensitive=input.case_sensitive, dot_all=input.dot_all)
-        found = (
-            match.group(input.group)
-            for match in matches(input.pattern, text, flags)
-            if 0 <= input.group <= len(match.groups()) and match.group(input.group) is not None
-        )
-        results = list(islice(found, MAX_MATCHES if input.find_all else 1))
+        limit = MAX_MATCHES if input.find_all else 1
+        results = await find_groups(input.pattern, text, flags, group=input.group, limit=limit)
         for result in results:
             yield "positive", result
         if not results:

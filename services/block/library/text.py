@@ -136,7 +136,7 @@ class FillTextTemplateBlock(Block):
 
     async def run(self, input: Input, ctx: BlockContext) -> BlockResult:
         """Fails for a template that is wrong, fails or goes beyond its limits."""
-        yield "output", render(input.format, input.values, escape_html=input.escape_html)
+        yield "output", await render(input.format, input.values, escape_html=input.escape_html)
 
     vectors = (
         Vector(input={"values": {"a": {"b": 5}}, "format": "{{ a.b + 1 }}"}, outputs=[("output", "6")]),

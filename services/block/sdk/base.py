@@ -93,8 +93,6 @@ class Block:
     is_disabled: ClassVar[bool] = False
     # Passes `ctx.idempotency_key` on to where its effect happens, so a firing that was cut off may be run again.
     uses_idempotency_key: ClassVar[bool] = False
-    # Blocks the thread it runs on (CPU or synchronous I/O), so it must run off the event loop.
-    is_blocking: ClassVar[bool] = False
     vectors: ClassVar[tuple[Vector, ...]] = ()
 
     Input: ClassVar[type[PinModel]] = BlockInput

@@ -1,5 +1,6 @@
 """Checks what a block emits and turns it into plain JSON values. Compiled once per block class."""
 
+import math
 from typing import Any
 
 import msgspec
@@ -44,7 +45,8 @@ class OutputPlan:
             problem = check(value) if check is not None else None
             if problem is not None:
                 raise BlockOutputError(f"{pin}: {problem}")
-        return value
+        # JSON has no infinity: what goes on must be what a replay of the journal would read.
+        return None if type(value) is float and not math.isfinite(value) else value
 
 
 def jsonable(value: Any) -> Any:

@@ -1,6 +1,7 @@
 """Runs a block once on prepared input. The same two functions serve the engine, the catalogue's trial runs and tests."""
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Generator, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from services.block.sdk.base import Block
@@ -30,20 +31,27 @@ def run_now(block: Block, data: Mapping[str, Any], ctx: BlockContext) -> Iterato
     try:
         generator = block.run(input_plan(block).model(data), ctx)
         while True:
-            step = anext(generator)
+            step = anext(generator).__await__()
             try:
-                step.__await__().send(None)
+                step.send(None)
             except StopIteration as emitted:
                 pin, value = emitted.value
                 yield pin, emit(pin, value)
             except StopAsyncIteration:
                 return
             else:
+                _abandon(step)
                 raise Suspended(block.name)
     except Suspended:
         raise
     except Exception as error:
         raise as_block_error(error) from error
+
+
+def _abandon(step: Generator[Any, Any, Any]) -> None:
+    """Ends a generator in the middle of a wait; left alone, it would be finalised later by a loop that never ran it."""
+    with suppress(GeneratorExit, StopIteration, StopAsyncIteration):
+        step.throw(GeneratorExit())
 
 
 def as_block_error(error: Exception) -> BlockError:

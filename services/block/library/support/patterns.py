@@ -1,15 +1,15 @@
 """Regular expressions from users: a pattern that would search for ever is stopped."""
 
 import json
-from collections.abc import Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import islice
 from typing import Any
 
 import regex  # type: ignore[import-untyped,unused-ignore]
 
+from services.block.library.support.offload import TooSlowError, bounded
 from services.block.sdk import BlockError
 
-SEARCH_TIMEOUT_S = 2.0
 MAX_PATTERN_CHARS = 10_000
 
 
@@ -23,12 +23,21 @@ def flags_of(*, case_sensitive: bool, dot_all: bool) -> int:
     return (0 if case_sensitive else int(regex.IGNORECASE)) | (int(regex.DOTALL) if dot_all else 0)
 
 
-def matches(pattern: str, text: str, flags: int) -> Iterator["regex.Match[str]"]:
-    """All matches in order. Raises BlockError for a pattern that is wrong or takes longer than SEARCH_TIMEOUT_S seconds."""
+async def find_groups(pattern: str, text: str, flags: int, *, group: int = 0, limit: int = 1) -> list[str]:
+    """What that group matched, for the first `limit` matches that have it. Raises BlockError for a pattern that is wrong or too slow."""
+    compiled = _compiled(pattern, flags)
+    if not 0 <= group <= compiled.groups:
+        return []
+    return await bounded(partial(_search, compiled, text, group, limit), "the pattern")
+
+
+def _search(compiled: "regex.Pattern[str]", text: str, group: int, limit: int, limit_s: float) -> list[str]:
     try:
-        yield from _compiled(pattern, flags).finditer(text, timeout=SEARCH_TIMEOUT_S)
+        # `concurrent` gives other threads their turn while the search is at work.
+        found = compiled.finditer(text, timeout=limit_s, concurrent=True)
+        return list(islice((match[group] for match in found if match[group] is not None), limit))
     except TimeoutError:
-        raise BlockError(f"the pattern took longer than {SEARCH_TIMEOUT_S:g} seconds", kind="TimeoutError") from None
+        raise TooSlowError from None
 
 
 @lru_cache(maxsize=512)
