@@ -129,6 +129,13 @@ class FailedPreconditionError(TreadleError):
     default_reason = "FAILED_PRECONDITION"
 
 
+class AbortedError(TreadleError):
+    """The call lost against a concurrent one; a repeat from the start may win."""
+
+    code = Code.ABORTED
+    default_reason = "ABORTED"
+
+
 class ResourceExhaustedError(TreadleError):
     """A limit was hit. Carries RetryInfo."""
 

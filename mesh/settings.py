@@ -31,6 +31,8 @@ class Settings(BaseSettings):
     refresh_token_ttl_s: int = Field(30 * 86400, ge=60, description="Life of a refresh token")
 
     max_message_bytes: int = Field(4 * 1024 * 1024, description="Largest request and response message")
+    max_concurrent_calls: int = Field(1000, ge=1, description="Unary calls at work in this process; more are refused with RetryInfo")
+    max_concurrent_streams: int = Field(4000, ge=1, description="Streams open in this process; more are refused with RetryInfo")
     drain_s: float = Field(10.0, ge=0, description="How long a stopping process finishes what it has in hand")
     drain_notice_s: float = Field(0.0, ge=0, description="Pause between NOT_SERVING and the stop, for load balancers to notice")
 

@@ -1,0 +1,35 @@
+"""What an element of the chain is."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+from google.protobuf.message import Message
+
+from mesh.call import Call
+from mesh.errors import Code, TreadleError
+
+# Runs when the call ends: takes what went wrong, or None, and returns what goes wrong for the elements outside of it.
+Leave = Callable[[BaseException | None], BaseException | None]
+
+
+class Element(Protocol):
+    """One concern of every call. The dispatcher enters elements in order and leaves them in reverse, for unary calls and streams alike."""
+
+    @property
+    def name(self) -> str:
+        """Its name in the order of the chain."""
+
+    async def enter(self, call: Call, request: Message) -> Leave | None:
+        """Lets the call in or raises. Returns what is to run at its end, when anything is; a stream ends after its last message."""
+
+
+def code_of(error: BaseException | None) -> Code:
+    """The code that the caller will see for what a handler raised; the same verdict as the `errors` element gives."""
+    if error is None:
+        return Code.OK
+    if isinstance(error, TreadleError):
+        return error.code
+    if isinstance(error, asyncio.CancelledError):
+        return Code.CANCELLED
+    return Code.INTERNAL

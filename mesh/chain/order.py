@@ -1,0 +1,54 @@
+"""The order of the chain, outermost first, and the reason for each place."""
+
+from collections.abc import Callable, Sequence
+
+from google.protobuf.message import Message
+
+from mesh.chain.access_log import AccessLog
+from mesh.chain.admission import Admission
+from mesh.chain.auth import Auth, VerifiesServices, VerifiesUsers
+from mesh.chain.deadline import Deadline
+from mesh.chain.element import Element
+from mesh.chain.errors import Errors
+from mesh.chain.idempotency import Idempotency
+from mesh.chain.request_id import RequestId
+from mesh.chain.telemetry import Telemetry
+from mesh.chain.validate import Validate
+from mesh.errors import Violation
+from mesh.settings import Settings
+from mesh.telemetry import Metrics, Tracing
+
+ORDER = (
+    "request_id",  # everything after can log it
+    "errors",  # nothing unmapped escapes
+    "telemetry",  # sees the final code; outside of auth, so that refusals count
+    "access_log",  # likewise
+    "deadline",  # what nobody waits for costs nothing more
+    "auth",  # who is it
+    "admission",  # after auth, so that the tenant is known
+    "validate",  # after auth, so that strangers cost nothing
+    "idempotency",  # looks into a message that is known to be well-formed
+)
+
+
+def standard_chain(
+    settings: Settings,
+    *,
+    metrics: Metrics,
+    tracing: Tracing,
+    users: VerifiesUsers,
+    services: VerifiesServices,
+    violations: Callable[[Message], Sequence[Violation]],
+) -> list[Element]:
+    """The chain of every process."""
+    return [
+        RequestId(),
+        Errors(),
+        Telemetry(metrics, tracing),
+        AccessLog(),
+        Deadline(),
+        Auth(users, services),
+        Admission(settings.max_concurrent_calls, settings.max_concurrent_streams),
+        Validate(violations),
+        Idempotency(),
+    ]

@@ -1,0 +1,26 @@
+"""Gives every call an id that all its log lines carry."""
+
+import re
+from uuid import uuid4
+
+from google.protobuf.message import Message
+
+from mesh.call import Call
+from mesh.chain.element import Leave
+
+HEADER = "x-request-id"
+
+# Ids from outside end up in logs: only harmless ones are taken over.
+_HARMLESS = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+
+
+class RequestId:
+    """Outermost, so that everything after it can log the id. Takes the caller's id when there is one, else makes one."""
+
+    name = "request_id"
+
+    async def enter(self, call: Call, request: Message) -> Leave | None:
+        """Sets `call.request_id`."""
+        given = call.metadata.get(HEADER, "")
+        call.request_id = given if _HARMLESS.fullmatch(given) else uuid4().hex
+        return None

@@ -1,0 +1,86 @@
+"""PostgreSQL: one schema and one role per service; a raw asyncpg pool for hot paths, a SQLAlchemy engine for ordinary repositories."""
+
+import json
+from typing import Any, cast
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+from sqlalchemy import event, exc
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from mesh.settings import Settings
+
+# A handler that waits longer for a connection has lost its caller: refuse instead.
+POOL_TIMEOUT_S = 1.0
+CONNECT_TIMEOUT_S = 5.0
+PING_TIMEOUT_S = 1.0
+
+
+class Database:
+    """The database as one service sees it. Both ways connect as its role, with its schema as the search path."""
+
+    def __init__(self, pool: asyncpg.Pool, engine: AsyncEngine) -> None:
+        """Owns both."""
+        self.pool = pool
+        self.engine = engine
+
+    async def ping(self) -> None:
+        """Raises when the database does not answer in time."""
+        async with self.pool.acquire(timeout=PING_TIMEOUT_S) as connection:
+            await connection.fetchval("SELECT 1", timeout=PING_TIMEOUT_S)
+
+    async def close(self) -> None:
+        """Closes all connections; those in use are cut after a short wait."""
+        await self.engine.dispose()
+        self.pool.terminate()
+
+
+def role_of(schema: str) -> str:
+    """The role that owns a service's schema."""
+    return f"treadle_{schema}"
+
+
+def quoted(name: str) -> str:
+    """The name as an SQL identifier: `user` is a schema of ours and a word of SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+async def open_database(settings: Settings, schema: str) -> Database:
+    """Opens pool and engine for a schema. Connects when first used, so a process can start before its database."""
+    url = settings.database_url.get_secret_value()
+    server_settings = {
+        "role": role_of(schema),
+        "search_path": quoted(schema),
+        "application_name": f"treadle-{schema}",
+        "timezone": "UTC",
+        # Compiling costs more than our short queries.
+        "jit": "off",
+    }
+    pool = await asyncpg.create_pool(
+        url,
+        min_size=0,
+        max_size=settings.database_pool_size,
+        timeout=CONNECT_TIMEOUT_S,
+        server_settings=server_settings,
+    )
+    engine = create_async_engine(
+        driver_url(url),
+        pool_size=settings.database_pool_size,
+        max_overflow=0,
+        pool_timeout=POOL_TIMEOUT_S,
+        connect_args={"server_settings": server_settings, "timeout": CONNECT_TIMEOUT_S},
+        json_serializer=json.dumps,
+    )
+    event.listen(engine.sync_engine, "checkout", _refuse_dead)
+    return Database(cast("asyncpg.Pool[Any]", pool), engine)
+
+
+def driver_url(url: str) -> str:
+    """The URL for SQLAlchemy with asyncpg, from a plain `postgresql://` one."""
+    return urlunsplit(urlsplit(url)._replace(scheme="postgresql+asyncpg"))
+
+
+def _refuse_dead(connection: Any, _: Any, __: Any) -> None:
+    """Trades a connection that the server has closed for a new one. Costs no round trip, unlike the pool's pre-ping."""
+    if connection.driver_connection.is_closed():
+        raise exc.DisconnectionError("closed by the server")

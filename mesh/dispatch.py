@@ -1,0 +1,127 @@
+"""Runs calls through the chain into their handlers. Both doors use it, so a call means the same over gRPC and over HTTP."""
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any, cast
+
+from google.protobuf.message import Message
+
+from mesh.call import Call, current_call
+from mesh.chain.deadline import Within, exceeded
+from mesh.chain.element import Element, Leave
+from mesh.contract import Method, methods_of
+from mesh.errors import TreadleError, UnavailableError, UnimplementedError
+
+UnaryHandler = Callable[[Message, Call], Awaitable[Message]]
+StreamHandler = Callable[[Message, Call], AsyncIterator[Message]]
+
+
+class Dispatcher:
+    """Knows the servicers of this process and the chain. What its methods raise is a TreadleError or the caller's own cancellation."""
+
+    def __init__(self, servicers: Mapping[str, Any], chain: Sequence[Element]) -> None:
+        """`servicers` maps full service names to objects with one handler per RPC; a handler that is missing answers UNIMPLEMENTED."""
+        self.chain = tuple(chain)
+        self.methods: Mapping[str, Method] = {method.full_name: method for service in servicers for method in methods_of(service)}
+        self._handlers: dict[str, Callable[..., Any]] = {
+            method.full_name: handler
+            for method in self.methods.values()
+            if (handler := getattr(servicers[method.service], method.handler, None)) is not None
+        }
+        self._enters = [element.enter for element in self.chain]
+        self._steps: set[Within] = set()
+        self._stopping = False
+        # What `/healthz` answers; the host keeps it true to its health.
+        self.is_serving = True
+
+    def new_call(self, method: Method, metadata: Mapping[str, str], timeout_s: float | None = None) -> Call:
+        """A call that starts now. Keys of `metadata` are in lower case; `timeout_s` is what the caller waits, at most the method's own."""
+        longest_s = method.timeout_s
+        bounded_s = longest_s if timeout_s is None or timeout_s > longest_s else timeout_s
+        return Call(method, metadata, time.monotonic() + bounded_s)
+
+    async def unary(self, call: Call, request: Message) -> Message:
+        """Runs a unary call. Raises TreadleError; CancelledError when the caller's task is cancelled."""
+        outer = current_call.set(call)
+        leaves: list[Leave] = []
+        try:
+            async with Within(call):
+                await self._enter(call, request, leaves)
+                response = await cast(UnaryHandler, self._handler(call.method))(request, call)
+        except BaseException as raised:
+            error = _leave(leaves, raised)
+            if error is None or error is raised:
+                raise
+            raise error from raised
+        else:
+            _leave(leaves, None)
+            return response
+        finally:
+            current_call.reset(outer)
+
+    async def stream(self, call: Call, request: Message) -> AsyncIterator[Message]:
+        """Runs a server stream; use it under `contextlib.aclosing`, so that the handler ends when its caller goes.
+
+        The deadline bounds the stream's age. `end_streams` ends it with UnavailableError, after which clients resume elsewhere.
+        """
+        # Not reset: a generator may be closed from another context. Doors run each call in a task of its own.
+        current_call.set(call)
+        leaves: list[Leave] = []
+        try:
+            async with Within(call):
+                await self._enter(call, request, leaves)
+                responses = cast(StreamHandler, self._handler(call.method))(request, call)
+            async with aclosing(cast(Any, responses)):
+                while (response := await self._next(call, responses)) is not None:
+                    yield response
+        except BaseException as raised:
+            # A caller that closes the stream early is no failure.
+            error = _leave(leaves, None if isinstance(raised, GeneratorExit) else raised)
+            if error is None or error is raised:
+                raise
+            raise error from raised
+        else:
+            _leave(leaves, None)
+
+    def end_streams(self) -> None:
+        """Ends all streams and refuses new ones: for a process that stops."""
+        self._stopping = True
+        for step in self._steps:
+            step.interrupt(_stopping())
+
+    async def _enter(self, call: Call, request: Message, leaves: list[Leave]) -> None:
+        for enter in self._enters:
+            leave = await enter(call, request)
+            if leave is not None:
+                leaves.append(leave)
+
+    def _handler(self, method: Method) -> Callable[..., Any]:
+        handler = self._handlers.get(method.full_name)
+        if handler is None:
+            raise UnimplementedError(f"{method.full_name} is not available here.", reason="METHOD_UNKNOWN")
+        return handler
+
+    async def _next(self, call: Call, responses: AsyncIterator[Message]) -> Message | None:
+        if self._stopping:
+            raise _stopping()
+        if call.remaining_s <= 0:
+            raise exceeded()
+        step = Within(call)
+        self._steps.add(step)
+        try:
+            async with step:
+                return await anext(responses, None)
+        finally:
+            self._steps.discard(step)
+
+
+def _leave(leaves: list[Leave], error: BaseException | None) -> BaseException | None:
+    """Ends the elements that let the call in, innermost first. Returns what goes wrong in the end."""
+    for leave in reversed(leaves):
+        error = leave(error)
+    return error
+
+
+def _stopping() -> TreadleError:
+    return UnavailableError("This process is stopping. Connect again.", reason="STOPPING", retry_after_s=0.1)

@@ -1,0 +1,1 @@
+"""Who calls: tokens of users, which everyone can verify, and tokens between services."""

@@ -1,0 +1,104 @@
+"""Verifies access tokens of users: ES256 JWTs, by the keys that the auth service publishes."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import ECKey
+from joserfc.jws import extract_compact
+
+from mesh.errors import UnauthenticatedError
+
+AUDIENCE = "treadle"
+ALGORITHM = "ES256"
+# Verified tokens that are remembered; the oldest goes first.
+MAX_KNOWN = 10_000
+# Keys are fetched anew when they are this old, so that a withdrawn one ends.
+KEYS_MAX_AGE_S = 300.0
+# An unknown key id fetches at most this often: anyone can make one up.
+KEYS_MIN_AGE_S = 5.0
+
+Jwk = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class AccessClaims:
+    """What a valid token says. `expires_at` is in seconds since the epoch."""
+
+    user_id: str
+    email: str
+    scopes: frozenset[str]
+    expires_at: float
+
+
+class TokenVerifier:
+    """Checks signature, issuer, audience and life of a token. A token seen before costs a dictionary look-up."""
+
+    def __init__(self, issuer: str, fetch_keys: Callable[[], Awaitable[list[Jwk]]]) -> None:
+        """`fetch_keys` returns the JSON Web Keys in force (members kty, crv, x, y, kid)."""
+        self._issuer = issuer
+        self._fetch_keys = fetch_keys
+        self._keys: dict[str, ECKey] = {}
+        self._fetched_at = float("-inf")
+        self._fetching = asyncio.Lock()
+        self._known: dict[str, AccessClaims] = {}
+
+    async def verify(self, token: str) -> AccessClaims:
+        """Raises UnauthenticatedError: TOKEN_EXPIRED, or TOKEN_INVALID for everything else that is wrong with the token."""
+        claims = self._known.get(token)
+        if claims is None:
+            claims = self._read(token, await self._key_for(token))
+            if len(self._known) >= MAX_KNOWN:
+                del self._known[next(iter(self._known))]
+            self._known[token] = claims
+        if claims.expires_at <= time.time():
+            self._known.pop(token, None)
+            raise UnauthenticatedError("The access token has expired.", reason="TOKEN_EXPIRED")
+        return claims
+
+    async def _key_for(self, token: str) -> ECKey:
+        try:
+            header = extract_compact(token.encode()).headers()
+        except (JoseError, ValueError):
+            raise _invalid() from None
+        key_id = header.get("kid")
+        if header.get("alg") != ALGORITHM or not isinstance(key_id, str):
+            raise _invalid()
+        if key_id not in self._keys or self._age_s() > KEYS_MAX_AGE_S:
+            await self._refresh(key_id)
+        key = self._keys.get(key_id)
+        if key is None:
+            raise _invalid()
+        return key
+
+    async def _refresh(self, key_id: str) -> None:
+        async with self._fetching:
+            age_s = self._age_s()
+            if age_s < KEYS_MIN_AGE_S or (key_id in self._keys and age_s <= KEYS_MAX_AGE_S):
+                return
+            fetched = await self._fetch_keys()
+            self._keys = {jwk["kid"]: ECKey.import_key(dict(jwk)) for jwk in fetched if jwk.get("kty") == "EC"}
+            self._fetched_at = time.monotonic()
+
+    def _age_s(self) -> float:
+        return time.monotonic() - self._fetched_at
+
+    def _read(self, token: str, key: ECKey) -> AccessClaims:
+        try:
+            claims: dict[str, Any] = jwt.decode(token, key, algorithms=[ALGORITHM]).claims
+        except (JoseError, ValueError):
+            raise _invalid() from None
+        user_id, expires_at = claims.get("sub"), claims.get("exp")
+        if claims.get("iss") != self._issuer or claims.get("aud") != AUDIENCE:
+            raise _invalid()
+        if not isinstance(user_id, str) or not user_id or not isinstance(expires_at, (int, float)):
+            raise _invalid()
+        return AccessClaims(user_id, str(claims.get("email", "")), frozenset(str(claims.get("scope", "")).split()), float(expires_at))
+
+
+def _invalid() -> UnauthenticatedError:
+    return UnauthenticatedError("The access token is not valid.", reason="TOKEN_INVALID")

@@ -1,0 +1,104 @@
+"""What a service gets from its process: opened when first asked for, closed by the host after the service is down."""
+
+import asyncio
+from contextlib import AsyncExitStack
+
+import redis.asyncio as redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from mesh.bus import Bus, open_bus
+from mesh.clients import Clients
+from mesh.database import Database, open_database
+from mesh.settings import Settings
+
+CACHE_TIMEOUT_S = 1.0
+
+
+class Resources:
+    """Databases, bus, cache and clients of a process. Several services of one process share it."""
+
+    def __init__(self, settings: Settings, workload: str, clients: Clients) -> None:
+        """`workload` is the name by which other services know this one."""
+        self.settings = settings
+        self.workload = workload
+        self.clients = clients
+        self._shared = _Shared(settings)
+
+    def for_workload(self, workload: str) -> "Resources":
+        """The same resources under another name, for another service of the process."""
+        other = Resources(self.settings, workload, self.clients.for_workload(workload))
+        other._shared = self._shared
+        return other
+
+    async def database(self, schema: str) -> Database:
+        """The database as the owner of `schema`. Opened once per process; needs no server until it is used."""
+        return await self._shared.database(schema)
+
+    async def bus(self) -> Bus:
+        """The bus. The first call waits until the server is there."""
+        return await self._shared.bus(self.settings.instance or self.workload)
+
+    @property
+    def cache(self) -> "redis.Redis":
+        """Valkey or Redis, answers decoded. Holds only what may be lost; raises within a second when it is away."""
+        return self._shared.cache()
+
+    async def close(self) -> None:
+        """Closes everything that was opened, newest first."""
+        await self._shared.stack.aclose()
+        await self.clients.close()
+
+    async def ping_database(self) -> None:
+        """Raises when PostgreSQL is away. Nothing to do while no service has opened it."""
+        for database in list(self._shared.databases.values())[:1]:
+            await database.ping()
+
+    async def ping_bus(self) -> None:
+        """Raises ConnectionError when NATS is away."""
+        bus = self._shared.opened_bus
+        if bus is not None and not bus.is_connected:
+            raise ConnectionError("the bus is away")
+
+    async def ping_cache(self) -> None:
+        """Raises when the cache is away."""
+        await self.cache.ping()
+
+
+class _Shared:
+    """The one set of connections behind all `Resources` of a process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.stack = AsyncExitStack()
+        self.databases: dict[str, Database] = {}
+        self.opened_bus: Bus | None = None
+        self._cache: redis.Redis | None = None
+        self._opening = asyncio.Lock()
+
+    async def database(self, schema: str) -> Database:
+        async with self._opening:
+            if schema not in self.databases:
+                self.databases[schema] = await open_database(self.settings, schema)
+                self.stack.push_async_callback(self.databases[schema].close)
+            return self.databases[schema]
+
+    async def bus(self, name: str) -> Bus:
+        async with self._opening:
+            if self.opened_bus is None:
+                self.opened_bus = await open_bus(self.settings.nats_url, name)
+                self.stack.push_async_callback(self.opened_bus.close)
+            return self.opened_bus
+
+    def cache(self) -> redis.Redis:
+        if self._cache is None:
+            self._cache = redis.Redis.from_url(
+                self.settings.cache_url.get_secret_value(),
+                decode_responses=True,
+                socket_timeout=CACHE_TIMEOUT_S,
+                socket_connect_timeout=CACHE_TIMEOUT_S,
+                # One try on a fresh connection after a server restart; callers do without the cache beyond that.
+                retry=Retry(NoBackoff(), 1),
+            )
+            self.stack.push_async_callback(self._cache.aclose)
+        return self._cache

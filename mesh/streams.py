@@ -1,0 +1,70 @@
+"""All streams and subjects of the bus, in one place, and how they come to be."""
+
+from nats.js import JetStreamContext
+from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
+from nats.js.errors import NotFoundError
+
+# Executions that wait for a worker. PostgreSQL decides; this only wakes.
+DISPATCH = "TREADLE_DISPATCH"
+DISPATCH_SUBJECTS = "treadle.dispatch.>"
+DISPATCH_RUN = "treadle.dispatch.run"
+
+# Events of executions, after their commit. The journal has them all: the stream may lose everything.
+EVENTS = "TREADLE_EXECUTION_EVENTS"
+EVENT_SUBJECTS = "treadle.execution.>"
+
+# Messages that nobody could handle, for people to look at.
+DEAD_LETTERS = "TREADLE_DEAD_LETTERS"
+DEAD_LETTER_SUBJECTS = "treadle.dead.>"
+
+# Core subject, no stream: ids of executions to stop.
+CONTROL_CANCEL = "treadle.control.cancel"
+
+EVENTS_MAX_AGE_S = 600.0
+EVENTS_MAX_BYTES = 256 * 1024 * 1024
+DEAD_LETTERS_MAX_AGE_S = 30 * 86400.0
+DEAD_LETTERS_MAX_BYTES = 64 * 1024 * 1024
+# Messages with an id seen within this time are dropped.
+DEDUPLICATE_S = 120.0
+
+
+def execution_subject(owner_id: str, execution_id: str) -> str:
+    """Where the events of an execution are published."""
+    return f"treadle.execution.{owner_id}.{execution_id}"
+
+
+STREAMS = (
+    StreamConfig(
+        name=DISPATCH,
+        subjects=[DISPATCH_SUBJECTS],
+        retention=RetentionPolicy.WORK_QUEUE,
+        storage=StorageType.FILE,
+        duplicate_window=DEDUPLICATE_S,
+    ),
+    StreamConfig(
+        name=EVENTS,
+        subjects=[EVENT_SUBJECTS],
+        storage=StorageType.MEMORY,
+        max_age=EVENTS_MAX_AGE_S,
+        max_bytes=EVENTS_MAX_BYTES,
+        discard=DiscardPolicy.OLD,
+        duplicate_window=DEDUPLICATE_S,
+    ),
+    StreamConfig(
+        name=DEAD_LETTERS,
+        subjects=[DEAD_LETTER_SUBJECTS],
+        storage=StorageType.FILE,
+        max_age=DEAD_LETTERS_MAX_AGE_S,
+        max_bytes=DEAD_LETTERS_MAX_BYTES,
+        discard=DiscardPolicy.OLD,
+    ),
+)
+
+
+async def ensure_streams(js: JetStreamContext) -> None:
+    """Creates the streams that are missing and brings the others up to date. Idempotent; several processes may do it at once."""
+    for config in STREAMS:
+        try:
+            await js.update_stream(config)
+        except NotFoundError:
+            await js.add_stream(config)
