@@ -1,0 +1,112 @@
+"""Assembly of the gateway: what spans services and is not an RPC."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import orjson
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket
+
+from gateway.channels import Channels
+from gateway.executions import Executions, fetch_keys
+from gateway.identity import Visitor, bearer_of, identify
+from gateway.pages import root
+from gateway.socket import FORBIDDEN, TRY_AGAIN_LATER, UNAUTHENTICATED, CloseSocket, Socket, close
+from gateway.tickets import LIFE_S, Tickets
+from mesh.errors import HTTP_STATUS, NotFoundError, PermissionDeniedError, TreadleError, UnauthenticatedError, UnimplementedError
+from mesh.identity.access_token import TokenVerifier
+from mesh.resources import Resources
+from mesh.service import Running, Service
+from mesh.status import retry_after_s, to_json
+
+# Sockets that one process serves at the same time.
+MAX_SOCKETS = 5000
+_METHOD_NOT_ALLOWED = 405
+
+
+class Gateway:
+    """The handlers of the gateway's own routes."""
+
+    def __init__(self, verifier: TokenVerifier, tickets: Tickets, channels: Channels) -> None:
+        self._verifier = verifier
+        self._tickets = tickets
+        self._channels = channels
+        self._sockets = 0
+
+    async def issue_ticket(self, request: Request) -> Response:
+        """POST /v1/ws-tickets: a single-use ticket for `/v1/ws?ticket=`."""
+        visitor = await identify(self._verifier, bearer_of(request.headers.get("authorization", "")))
+        ticket = await self._tickets.issue(visitor.caller.bearer)
+        return _json(orjson.dumps({"ticket": ticket, "expires_in": LIFE_S}), 200, {"cache-control": "no-store"})
+
+    async def serve_socket(self, websocket: WebSocket) -> None:
+        """GET /v1/ws."""
+        # Accepted first: only an open socket can tell a browser why it is closed.
+        await websocket.accept()
+        if self._sockets >= MAX_SOCKETS:
+            await close(websocket, CloseSocket(TRY_AGAIN_LATER, "too many sockets"))
+            return
+        self._sockets += 1
+        try:
+            await Socket(websocket, await self._visitor(websocket), self._channels).run()
+        except UnauthenticatedError as error:
+            await close(websocket, CloseSocket(UNAUTHENTICATED, error.reason))
+        except PermissionDeniedError as error:
+            await close(websocket, CloseSocket(FORBIDDEN, error.reason))
+        except TreadleError as error:
+            await close(websocket, CloseSocket(TRY_AGAIN_LATER, error.reason))
+        finally:
+            self._sockets -= 1
+
+    async def _visitor(self, websocket: WebSocket) -> Visitor:
+        ticket = websocket.query_params.get("ticket")
+        token = await self._tickets.redeem(ticket) if ticket else bearer_of(websocket.headers.get("authorization", ""))
+        return await identify(self._verifier, token)
+
+
+@asynccontextmanager
+async def build(resources: Resources) -> AsyncIterator[Running]:
+    """Serves the WebSocket, its tickets and the root page."""
+    bus = await resources.bus()
+    verifier = TokenVerifier(resources.settings.issuer, lambda: fetch_keys(resources.clients))
+    gateway = Gateway(verifier, Tickets(resources.cache), Channels(Executions(resources.clients), bus.nc))
+    app = Starlette(
+        routes=[
+            Route("/", root),
+            Route("/v1/ws-tickets", gateway.issue_ticket, methods=["POST"]),
+            WebSocketRoute("/v1/ws", gateway.serve_socket),
+        ],
+        exception_handlers={TreadleError: _show_error, HTTPException: _show_http_error},
+    )
+    yield Running(asgi=app)
+
+
+async def _show_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, TreadleError)  # noqa: S101 - registered for nothing else
+    headers = {}
+    wait_s = retry_after_s(error)
+    if wait_s is not None:
+        headers["retry-after"] = str(max(1, round(wait_s)))
+    if isinstance(error, UnauthenticatedError):
+        headers["www-authenticate"] = "Bearer"
+    return _json(to_json(error), int(HTTP_STATUS[error.code]), headers)
+
+
+async def _show_http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for nothing else
+    headers = dict(error.headers or {})
+    if error.status_code == _METHOD_NOT_ALLOWED:
+        refused = UnimplementedError(f"{request.method} is not for this route.", reason="METHOD_NOT_ALLOWED")
+        return _json(to_json(refused), _METHOD_NOT_ALLOWED, headers)
+    return _json(to_json(NotFoundError("There is nothing here.", reason="ROUTE_UNKNOWN")), error.status_code, headers)
+
+
+def _json(body: bytes, status: int, headers: dict[str, str]) -> Response:
+    return Response(body, status, headers, "application/json")
+
+
+SERVICE = Service("gateway", build, needs=("nats", "cache"))

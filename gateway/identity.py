@@ -1,0 +1,42 @@
+"""Who is at the other end of a socket or of a request to the gateway itself."""
+
+from dataclasses import dataclass
+
+from mesh.call import Caller
+from mesh.errors import PermissionDeniedError, UnauthenticatedError
+from mesh.identity.access_token import TokenVerifier
+
+# What following executions takes.
+WATCH_SCOPE = "executions:read"
+_BEARER = "bearer "
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Somebody who proved who they are. `expires_at` is when that proof ends, in seconds since the epoch."""
+
+    caller: Caller
+    expires_at: float
+
+
+async def identify(verifier: TokenVerifier, token: str) -> Visitor:
+    """Whose token this is. Raises UNAUTHENTICATED, or PERMISSION_DENIED when it does not grant `executions:read`."""
+    if not token:
+        raise UnauthenticatedError("An access token is needed.", reason="TOKEN_MISSING")
+    claims = await verifier.verify(token)
+    if WATCH_SCOPE not in claims.scopes:
+        raise PermissionDeniedError(
+            f"The access token does not grant: {WATCH_SCOPE}.", reason="SCOPE_MISSING", metadata={"scopes": WATCH_SCOPE}
+        )
+    # The gateway calls services as itself, for this user.
+    caller = Caller(claims.user_id, claims.email, claims.scopes, "gateway", token)
+    return Visitor(caller, claims.expires_at)
+
+
+def bearer_of(authorization: str) -> str:
+    """The token of an Authorization header; empty when there is no header. Raises UNAUTHENTICATED for another scheme."""
+    if not authorization:
+        return ""
+    if authorization[: len(_BEARER)].lower() != _BEARER:
+        raise UnauthenticatedError("Authorization must be a bearer token.", reason="TOKEN_INVALID")
+    return authorization[len(_BEARER) :].strip()
