@@ -1,0 +1,53 @@
+"""The blocks as this service sees them: which pins they have and what a graph may do with them."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+INPUT = "Input"
+OUTPUT = "Output"
+NOTE = "Note"
+AGENT = "Agent"
+WEBHOOKS = frozenset({"Webhook", "Webhook (manual)"})
+
+
+@dataclass(frozen=True, slots=True)
+class BlockView:
+    """A block of the catalogue. The schemas are JSON Schemas with one property per pin."""
+
+    id: str
+    name: str
+    type: str
+    static_output: bool
+    is_disabled: bool
+    input_schema: dict[str, Any]
+    output_schema: dict[str, Any]
+    inputs: dict[str, dict[str, Any]] = field(init=False)
+    outputs: dict[str, dict[str, Any]] = field(init=False)
+    required: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Takes the pins out of the schemas once."""
+        object.__setattr__(self, "inputs", self.input_schema.get("properties", {}))
+        object.__setattr__(self, "outputs", self.output_schema.get("properties", {}))
+        object.__setattr__(self, "required", tuple(self.input_schema.get("required", ())))
+
+
+class Catalogue:
+    """An unchanging set of blocks."""
+
+    def __init__(self, blocks: Iterable[BlockView] = ()) -> None:
+        """Keeps the blocks by id."""
+        self._blocks = {block.id: block for block in blocks}
+
+    def get(self, block_id: str) -> BlockView | None:
+        """The block with that id, or None when it is not installed."""
+        return self._blocks.get(block_id)
+
+    def __iter__(self) -> Iterator[BlockView]:
+        """All blocks."""
+        return iter(self._blocks.values())
+
+    def __len__(self) -> int:
+        """How many blocks there are."""
+        return len(self._blocks)

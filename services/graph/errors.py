@@ -1,0 +1,54 @@
+"""How this service says no."""
+
+from collections.abc import Sequence
+
+from mesh.errors import AlreadyExistsError, Code, InvalidArgumentError, NotFoundError, TreadleError, Violation
+from services.graph.validation import Problem
+
+# A graph with thousands of problems gets an answer that fits a response header.
+MAX_VIOLATIONS = 50
+
+
+class GraphChangedError(TreadleError):
+    """The graph is no longer the one that the caller saw (its `If-Match`)."""
+
+    code = Code.ABORTED
+    default_reason = "GRAPH_CHANGED"
+
+
+def graph_not_found(graph_id: str, version: int = 0) -> NotFoundError:
+    """No such graph or version, or not the caller's."""
+    which = f"version {version} of graph {graph_id}" if version else f"graph {graph_id}"
+    metadata = {"graph_id": graph_id} | ({"graph_version": str(version)} if version else {})
+    return NotFoundError(f"There is no {which}.", reason="GRAPH_NOT_FOUND", metadata=metadata)
+
+
+def graph_invalid(problems: Sequence[Problem]) -> InvalidArgumentError:
+    """The graph cannot be saved; one violation per problem, at most MAX_VIOLATIONS."""
+    first = problems[0]
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    violations = [
+        Violation(f"graph.{item.path}", f"node {item.node_id}: {item.message}" if item.node_id else item.message)
+        for item in problems[:MAX_VIOLATIONS]
+    ]
+    return InvalidArgumentError(
+        f"The graph has {len(problems)} problem{'s' if len(problems) > 1 else ''}: {first.path}: {first.message}{more}.",
+        reason="GRAPH_INVALID",
+        metadata={"problems": str(len(problems))},
+        violations=violations,
+    )
+
+
+def document_invalid(field: str, description: str) -> InvalidArgumentError:
+    """The document to import is no graph. `field` is a path in the document."""
+    where = field if field == "document" else f"document.{field}"
+    return InvalidArgumentError(
+        f"The document cannot be imported: {field}: {description}.", reason="DOCUMENT_INVALID", violations=[Violation(where, description)]
+    )
+
+
+def request_id_reused(request_id: str) -> AlreadyExistsError:
+    """The request id belongs to an earlier call with another graph."""
+    return AlreadyExistsError(
+        "This request_id was used before, with another graph.", reason="REQUEST_ID_REUSED", metadata={"request_id": request_id}
+    )

@@ -1,0 +1,180 @@
+"""Documents in and out: Treadle's own and both shapes of AutoGPT's."""
+
+from typing import Any
+
+import pytest
+
+from mesh import jsontext
+from mesh.errors import InvalidArgumentError
+from services.graph.exporting import export_document
+from services.graph.importing import Report, import_document
+from services.graph.model import AGENT_BLOCK_ID, Graph
+from services.graph.validation import unknown_block_ids, validate
+from tests.unit.graph.installed import block_id, installed
+from tests.unit.graph.making import calculator, exported_calculator, node
+
+AI_TEXT = "1f292d4a-41a4-4977-9684-7c8d560b9f91"
+
+
+def taken(document: dict[str, Any]) -> tuple[Graph, Report]:
+    return import_document(document, installed())
+
+
+def part(name: str, block: str, /, **constants: Any) -> dict[str, Any]:
+    it = node(name, block, **constants)
+    return {"id": it.id, "block_id": it.block_id, "input_default": it.constants, "metadata": {}}
+
+
+def test_a_plain_export_with_corrected_flags() -> None:
+    graph, report = taken(exported_calculator())
+    assert validate(graph, installed(), for_run=True) == []
+    assert [item.is_static for item in graph.links] == [True, False]
+    assert graph.name == "Calculator agent"
+    assert report.changes == ["Set is_static of the link in.result -> sum.a to true, as its source block says"]
+    assert not report.unknown_blocks
+    assert not report.needed_credentials
+
+
+def test_the_wrapper_of_the_marketplace() -> None:
+    plain, _ = taken(exported_calculator())
+    wrapped, report = taken({"id": "x", "name": "Listed", "graph_data": exported_calculator(), "store_listing_id": "y"})
+    assert wrapped.nodes == plain.nodes
+    assert wrapped.name == "Calculator agent"
+    assert "Took the graph out of 'graph_data'" in report.changes
+
+
+def test_the_body_of_an_autogpt_import() -> None:
+    assert taken({"graph": exported_calculator()})[0].nodes == taken(exported_calculator())[0].nodes
+
+
+def test_very_old_exports() -> None:
+    graph, report = taken(
+        {
+            "id": "5f72e49b",
+            "version": 145,
+            "is_template": True,
+            "name": "Old",
+            "description": "x",
+            "nodes": [part("a", "b2g2c3d4-5e6f-7g8h-9i0j-k1l2m3n4o5p6"), part("b", "f8e7d6c5-b4a3-2c1d-0e9f-8g7h6i5j4k3l", items=[1])],
+            "links": [],
+            "subgraphs": {},
+        }
+    )
+    assert [item.block_id for item in graph.nodes] == [block_id("FindInDictionaryBlock"), block_id("StepThroughItemsBlock")]
+    assert len(report.changes) == 2
+
+
+def test_unknown_blocks_become_named_placeholders() -> None:
+    document = exported_calculator()
+    document["nodes"].append(part("ai", AI_TEXT, prompt="hi", model="claude-sonnet-4-20250514"))
+    document["nodes"].append(part("mystery", "00000000-0000-4000-8000-00000000abcd", x=1))
+    graph, report = taken(document)
+    assert report.unknown_blocks == {AI_TEXT: ("AITextGeneratorBlock", ["ai"]), "00000000-0000-4000-8000-00000000abcd": ("", ["mystery"])}
+    assert report.needed_credentials == {("anthropic", "api_key"): ["ai"]}
+    assert validate(graph, installed(), tolerated=unknown_block_ids(graph, installed())) == []
+    assert graph.nodes[3].constants == {"prompt": "hi", "model": "claude-sonnet-4-20250514"}
+
+
+def test_the_document_tells_which_credential_a_model_needs() -> None:
+    document = exported_calculator()
+    document["nodes"].append(part("ai", AI_TEXT, model="some/model"))
+    document["credentials_input_schema"]["properties"]["groq_api_key_credentials"] = {
+        "credentials_provider": ["groq"],
+        "credentials_types": ["user_password"],
+        "discriminator_mapping": {"some/model": "groq"},
+    }
+    assert taken(document)[1].needed_credentials == {("groq", "user_password"): ["ai"]}
+
+
+def test_secrets_are_left_out() -> None:
+    document = exported_calculator()
+    document["nodes"] += [
+        part("secret", "AgentInputBlock", name="key", secret=True, value="hush"),
+        part(
+            "ai",
+            AI_TEXT,
+            api_key="hush",
+            credentials={"id": "1", "provider": "openai", "type": "api_key"},
+            max_tokens=2000,
+            auth={"Password": "hush", "user": "me"},
+            has_token=True,
+        ),
+    ]
+    graph, report = taken(document)
+    assert graph.nodes[3].constants == {"name": "key", "secret": True}
+    assert graph.nodes[4].constants == {"max_tokens": 2000, "auth": {"user": "me"}, "has_token": True}
+    assert report.needed_credentials == {("openai", "api_key"): ["ai"]}
+    assert "hush" not in str(report.changes)
+    assert "Left out the secret 'auth.Password' of node ai" in report.changes
+
+
+def sub_agent(graph_id: str, version: int) -> dict[str, Any]:
+    return part(
+        "child", AGENT_BLOCK_ID, graph_id=graph_id, graph_version=version, user_id="u", inputs={}, input_schema={}, output_schema={}
+    )
+
+
+@pytest.mark.parametrize("graph_id", ["sub-1", "somebody-elses"])
+def test_sub_agents_are_joined_to_their_embedded_graph(graph_id: str) -> None:
+    document = exported_calculator()
+    document["nodes"].append(sub_agent(graph_id, 6))
+    document["sub_graphs"] = [
+        {**exported_calculator(), "id": "sub-1", "version": 6},
+        {**exported_calculator(), "id": "sub-2", "version": 21},
+    ]
+    graph, report = taken(document)
+    constants = graph.nodes[3].constants
+    assert constants is not None
+    assert constants["graph_id"] == graph.sub_graphs[0].id != "sub-1"
+    assert "user_id" not in constants
+    assert any("Joined node child" in change for change in report.changes) == (graph_id != "sub-1")
+    assert [sub.version for sub in graph.sub_graphs] == [6, 21]
+
+
+def test_a_sub_agent_that_is_not_in_the_file_is_told() -> None:
+    document = exported_calculator()
+    document["nodes"].append(sub_agent("elsewhere", 3))
+    assert taken(document)[1].changes[0] == "Node child runs the graph elsewhere, which is not in the file"
+
+
+@pytest.mark.parametrize(
+    ("document", "field"),
+    [
+        ({}, "document"),
+        ({"nodes": 3}, "document.nodes"),
+        ({"nodes": [3]}, "document.nodes[0]"),
+        ({"nodes": [{"id": "a"}]}, "document.nodes[0].block_id"),
+        ({"nodes": [{"block_id": "b"}]}, "document.nodes[0].id"),
+        ({"nodes": [{"id": "a", "block_id": "b", "input_default": []}]}, "document.nodes[0].input_default"),
+        ({"nodes": [], "links": [{"source_id": "a"}]}, "document.links[0].source_name"),
+        ({"nodes": [], "name": 3}, "document.name"),
+        ({"nodes": [], "sub_graphs": [{"nodes": [7]}]}, "document.sub_graphs[0].nodes[0]"),
+    ],
+)
+def test_what_is_no_graph_is_refused_with_the_place(document: dict[str, Any], field: str) -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        taken(document)
+    assert caught.value.reason == "DOCUMENT_INVALID"
+    assert caught.value.violations[0].field == field
+
+
+def test_an_export_can_be_imported_again() -> None:
+    before, _ = taken(exported_calculator())
+    after, report = taken(jsontext.loads(export_document(before, installed())))
+    assert (after.nodes, after.links, after.name) == (before.nodes, before.links, before.name)
+    assert report.changes == []
+
+
+def test_key_order_and_long_integers_survive() -> None:
+    document = exported_calculator()
+    document["nodes"][1]["input_default"] = {"z": 1, "a": 123456789012345678901234567890, "operation": "Add", "b": 9007199254740993}
+    graph, _ = taken(jsontext.loads(jsontext.dumps(document)))
+    text = bytes(graph.nodes[1].input_default).decode()
+    assert text == '{"z":1,"a":123456789012345678901234567890,"operation":"Add","b":9007199254740993}'
+    assert text in export_document(graph, installed())
+
+
+def test_an_export_holds_no_secret() -> None:
+    it = calculator()
+    secret = node("s", "AgentInputBlock", name="k", secret=True, value="hush")
+    assert "hush" not in export_document(Graph(name="t", nodes=(*it.nodes, secret)), installed())

@@ -1,0 +1,161 @@
+"""All problems of a graph come at once, each with its node and field."""
+
+import msgspec
+import pytest
+
+from services.graph.model import AGENT_BLOCK_ID, Graph, Link, Node, settle
+from services.graph.validation import unknown_block_ids, validate
+from tests.unit.graph.installed import installed
+from tests.unit.graph.making import calculator, graph, node
+
+
+def found(it: Graph, *, for_run: bool = False, tolerated: frozenset[str] = frozenset()) -> dict[str, str]:
+    return {item.path: item.message for item in validate(it, installed(), for_run=for_run, tolerated=tolerated)}
+
+
+def test_a_sound_graph_has_no_problems() -> None:
+    assert validate(calculator(), installed(), for_run=True) == []
+
+
+def test_all_problems_come_at_once() -> None:
+    it = graph(
+        node("in", "AgentInputBlock"),
+        node("sum", "CalculatorBlock"),
+        node("odd", "no-such-block"),
+        "in.result -> sum.a",
+        "in.wrong -> sum.c",
+        "in.result -> gone.a",
+        "lost.result -> sum.b",
+    )
+    assert found(it) == {
+        "nodes[0].input_default.name": "AgentInputBlock needs a value for 'name': a constant or a link",
+        "nodes[2].block_id": "there is no block with the id 'no-such-block'",
+        "links[1].source_name": "AgentInputBlock has no output pin 'wrong'; it has result",
+        "links[1].sink_name": "CalculatorBlock has no input pin 'c'; it has a, b, operation, round_result",
+        "links[2].sink_id": "there is no node with the id 'gone'",
+        "links[3].source_id": "there is no node with the id 'lost'",
+    }
+    by_path = {item.path: item for item in validate(it, installed())}
+    assert (by_path["nodes[0].input_default.name"].node_id, by_path["nodes[0].input_default.name"].field) == ("in", "name")
+    assert by_path["links[2].sink_id"].node_id == "in"
+    assert by_path["links[3].source_id"].node_id == "sum"
+
+
+def test_required_inputs_of_ordinary_blocks_are_demanded_for_a_run_only() -> None:
+    it = graph(node("sum", "CalculatorBlock", operation="Add", a=1))
+    assert found(it) == {}
+    assert list(found(it, for_run=True)) == ["nodes[0].input_default.b"]
+
+
+def test_a_link_or_a_path_into_a_pin_provides_it() -> None:
+    it = graph(
+        node("a", "CreateDictionaryBlock", **{"values_#_k": 1}),
+        node("b", "FillTextTemplateBlock", format="{{ k }}"),
+        "a.dictionary_#_k -> b.values_#_k",
+    )
+    assert found(it, for_run=True) == {}
+
+
+def test_every_block_has_an_error_pin_but_agent_inputs() -> None:
+    it = graph(
+        node("in", "AgentInputBlock", name="x"),
+        node("sum", "CalculatorBlock", operation="Add", a=1, b=2),
+        node("out", "AgentOutputBlock", name="e"),
+        "sum.error -> out.value",
+        "in.error -> out.value",
+    )
+    assert list(found(it)) == ["links[1].source_name"]
+
+
+def test_tool_pins_are_not_checked() -> None:
+    it = graph(node("a", "StoreValueBlock", input=1), node("b", "CountItemsBlock"), "a.tools_^_count_~_collection -> b.collection")
+    assert found(it, for_run=True) == {}
+
+
+def test_duplicate_ids() -> None:
+    twice = node("x", "StoreValueBlock", input=1)
+    links = (Link("l", "x", "output", "x", "data"), Link("l", "x", "output", "x", "input"))
+    assert found(Graph(name="t", nodes=(twice, twice), links=links)) == {
+        "nodes[1].id": "another node has the id 'x' already",
+        "links[1].id": "another link has the id 'l' already",
+    }
+
+
+@pytest.mark.parametrize("name", ["credentials", "openai_credentials"])
+def test_input_names_of_credentials_are_reserved(name: str) -> None:
+    assert list(found(graph(node("in", "AgentInputBlock", name=name)))) == ["nodes[0].input_default.name"]
+
+
+@pytest.mark.parametrize("text", [b"[1]", b"{", b'"x"', b'{"a": NaN}'])
+def test_constants_and_metadata_must_be_objects(text: bytes) -> None:
+    it = Graph(name="t", nodes=(Node("x", installed_id(), msgspec.Raw(text), msgspec.Raw(text)),))
+    assert set(found(it)) == {"nodes[0].input_default", "nodes[0].metadata"}
+
+
+def installed_id() -> str:
+    return next(block.id for block in installed() if block.name == "StoreValueBlock")
+
+
+def test_a_graph_that_cannot_start() -> None:
+    ring = graph(node("a", "StoreValueBlock"), node("b", "StoreValueBlock"), "a.output -> b.input", "b.output -> a.input")
+    assert found(ring) == {}
+    assert list(found(ring, for_run=True)) == ["nodes"]
+    assert list(found(graph(), for_run=True)) == ["nodes"]
+
+
+def test_a_webhook_gets_its_payload_from_outside_and_a_note_never_fires() -> None:
+    it = graph(node("hook", "GenericWebhookTriggerBlock"), node("note", "NoteBlock"))
+    assert found(it, for_run=True) == {}
+
+
+def test_agent_nodes_have_the_pins_of_their_stored_schemas() -> None:
+    schemas = {
+        "input_schema": {"type": "object", "properties": {"q": {}, "n": {}}, "required": ["q", "n"]},
+        "output_schema": {"type": "object", "properties": {"answer": {}}},
+    }
+    it = graph(
+        node("in", "AgentInputBlock", name="x"),
+        node("child", AGENT_BLOCK_ID, graph_id="g", graph_version=1, inputs={}, **schemas),
+        node("out", "AgentOutputBlock", name="y"),
+        "in.result -> child.q",
+        "in.result -> child.other",
+        "child.answer -> out.value",
+        "child.error -> out.value",
+        "child.none -> out.value",
+    )
+    assert set(found(it, tolerated=frozenset({AGENT_BLOCK_ID}))) == {
+        "links[1].sink_name",
+        "links[4].source_name",
+        "nodes[1].input_default.inputs.n",
+    }
+
+
+def test_placeholders_are_tolerated_until_the_run() -> None:
+    it = graph(node("x", "gone-1"), node("y", "StoreValueBlock"), "x.anything -> y.input", "y.output -> x.whatever")
+    assert unknown_block_ids(it, installed()) == {"gone-1"}
+    assert list(found(it)) == ["nodes[0].block_id"]
+    assert found(it, tolerated=frozenset({"gone-1"})) == {}
+    assert "nodes[0].block_id" in found(it, for_run=True, tolerated=frozenset({"gone-1"}))
+
+
+def test_sub_graphs_are_checked_too() -> None:
+    it = graph(node("a", "StoreValueBlock", input=1), sub_graphs=(graph(node("b", "gone-1")),))
+    assert list(found(it)) == ["sub_graphs[0].nodes[0].block_id"]
+
+
+def test_static_flags_come_from_the_source_block() -> None:
+    flags = {item.id: item.is_static for item in settle(calculator(), installed()).links}
+    assert flags == {"in.result -> sum.a": True, "sum.result -> out.value": False}
+
+
+def test_missing_ids_of_links_and_sub_graphs_are_given() -> None:
+    bare = Graph(
+        name="t",
+        nodes=(node("a", "StoreValueBlock", input=1),),
+        links=(Link("", "a", "output", "a", "data"),),
+        sub_graphs=(calculator(),),
+    )
+    done = settle(bare, installed())
+    assert done.links[0].id
+    assert done.sub_graphs[0].id
+    assert done.sub_graphs[0].links[0].is_static
