@@ -24,15 +24,35 @@ class Database:
         self.pool = pool
         self.engine = engine
 
-    async def ping(self) -> None:
-        """Raises when the database does not answer in time."""
-        async with self.pool.acquire(timeout=PING_TIMEOUT_S) as connection:
-            await connection.fetchval("SELECT 1", timeout=PING_TIMEOUT_S)
-
     async def close(self) -> None:
         """Closes all connections; those in use are cut after a short wait."""
         await self.engine.dispose()
         self.pool.terminate()
+
+
+class Probe:
+    """Asks whether the database answers, on a connection of its own: a busy pool is no outage."""
+
+    def __init__(self, url: str) -> None:
+        """Connects when first asked."""
+        self._url = url
+        self._connection: asyncpg.Connection[Any] | None = None
+
+    async def ask(self) -> None:
+        """Raises when the database does not answer in time."""
+        try:
+            if self._connection is None or self._connection.is_closed():
+                self._connection = await asyncpg.connect(self._url, timeout=PING_TIMEOUT_S)
+            await self._connection.execute("SELECT 1", timeout=PING_TIMEOUT_S)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Drops the connection."""
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
 
 
 def role_of(schema: str) -> str:

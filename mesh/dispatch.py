@@ -1,7 +1,7 @@
 """Runs calls through the chain into their handlers. Both doors use it, so a call means the same over gRPC and over HTTP."""
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, cast
 
@@ -60,7 +60,7 @@ class Dispatcher:
         finally:
             current_call.reset(outer)
 
-    async def stream(self, call: Call, request: Message) -> AsyncIterator[Message]:
+    async def stream(self, call: Call, request: Message) -> AsyncGenerator[Message, None]:
         """Runs a server stream; use it under `contextlib.aclosing`, so that the handler ends when its caller goes.
 
         The deadline bounds the stream's age. `end_streams` ends it with UnavailableError, after which clients resume elsewhere.
@@ -83,6 +83,10 @@ class Dispatcher:
             raise error from raised
         else:
             _leave(leaves, None)
+
+    def set_serving(self, is_serving: bool) -> None:
+        """Sets `is_serving`."""
+        self.is_serving = is_serving
 
     def end_streams(self) -> None:
         """Ends all streams and refuses new ones: for a process that stops."""

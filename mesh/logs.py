@@ -28,8 +28,8 @@ _MAX_DEPTH = 4
 
 
 def get_logger(name: str) -> FilteringBoundLogger:
-    """A logger whose lines carry `logger: name`. Cheap; may be called at import, takes its settings from `configure` later."""
-    return cast(FilteringBoundLogger, structlog.get_logger(logger=name))
+    """A logger whose lines carry `source: name`. Cheap; may be called at import, takes its settings from `configure` later."""
+    return cast(FilteringBoundLogger, structlog.get_logger(source=name))
 
 
 def configure(settings: Settings, service: str = "") -> None:
@@ -116,7 +116,7 @@ class _LibraryHandler(logging.Handler):
         self._render = render
 
     def emit(self, record: logging.LogRecord) -> None:
-        event: Any = {"event": record.getMessage(), "logger": record.name}
+        event: Any = {"event": record.getMessage(), "source": record.name}
         if record.exc_info:
             event["exc_info"] = record.exc_info
         for processor in self._processors:

@@ -9,7 +9,7 @@ from redis.backoff import NoBackoff
 
 from mesh.bus import Bus, open_bus
 from mesh.clients import Clients
-from mesh.database import Database, open_database
+from mesh.database import Database, Probe, open_database
 from mesh.settings import Settings
 
 CACHE_TIMEOUT_S = 1.0
@@ -50,9 +50,8 @@ class Resources:
         await self.clients.close()
 
     async def ping_database(self) -> None:
-        """Raises when PostgreSQL is away. Nothing to do while no service has opened it."""
-        for database in list(self._shared.databases.values())[:1]:
-            await database.ping()
+        """Raises when PostgreSQL is away."""
+        await self._shared.probe.ask()
 
     async def ping_bus(self) -> None:
         """Raises ConnectionError when NATS is away."""
@@ -71,6 +70,8 @@ class _Shared:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.stack = AsyncExitStack()
+        self.probe = Probe(settings.database_url.get_secret_value())
+        self.stack.callback(self.probe.close)
         self.databases: dict[str, Database] = {}
         self.opened_bus: Bus | None = None
         self._cache: redis.Redis | None = None

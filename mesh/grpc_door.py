@@ -1,0 +1,157 @@
+"""The gRPC door: `grpc.aio` handlers made from the contracts, one dispatcher behind them; health and reflection beside."""
+
+from collections.abc import Callable
+from contextlib import aclosing
+from typing import Any, TypeAlias
+
+import grpc
+import grpc.aio
+from google.protobuf.message import DecodeError, Message
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1._async import HealthServicer
+from grpc_reflection.v1alpha import reflection, reflection_pb2
+from grpc_reflection.v1alpha._async import ReflectionServicer
+
+from mesh.call import Call
+from mesh.chain.request_id import HEADER as REQUEST_ID
+from mesh.clients import DETAILS
+from mesh.contract import Method, services
+from mesh.dispatch import Dispatcher
+from mesh.errors import InvalidArgumentError, TreadleError
+from mesh.settings import Settings
+from mesh.status import to_status
+
+# The core drops calls at random once this many wait to be accepted; its own limit of 1,000 is reached by one burst.
+MAX_PENDING = 100_000
+KEEPALIVE_EVERY_MS = 60_000
+KEEPALIVE_TIMEOUT_MS = 20_000
+# Clients of the mesh ping every 30 s; more often than this they are sent away.
+MIN_PING_EVERY_MS = 10_000
+# Framing and fields around a payload that is itself at the limit.
+MESSAGE_SLACK_BYTES = 64 * 1024
+
+_REFLECTION_V1 = "grpc.reflection.v1.ServerReflection"
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
+
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+
+
+class GrpcDoor:
+    """A gRPC server on one address. `bind`, then `add` what it serves, then `start`."""
+
+    def __init__(self, settings: Settings, health: HealthServicer) -> None:
+        """`health` answers for grpc.health.v1.Health."""
+        self._server = grpc.aio.server(options=_options(settings))
+        health_pb2_grpc.add_HealthServicer_to_server(health, self._server)
+        self._server.add_generic_rpc_handlers(tuple(_reflection_handlers()))
+
+    def bind(self, address: str) -> str:
+        """Takes the address, `host:port` or `unix:/path`, and returns it with the port it got. Raises RuntimeError when it is taken."""
+        port = self._server.add_insecure_port(address)
+        return address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}"
+
+    def add(self, dispatcher: Dispatcher) -> None:
+        """Serves the dispatcher's methods."""
+        by_service: dict[str, dict[str, grpc.RpcMethodHandler[Any, Any]]] = {}
+        for method in dispatcher.methods.values():
+            by_service.setdefault(method.service, {})[method.name] = _handler(dispatcher, method)
+        handlers = [grpc.method_handlers_generic_handler(service, found) for service, found in by_service.items()]
+        self._server.add_generic_rpc_handlers(tuple(handlers))
+
+    async def start(self) -> None:
+        """Takes calls from now on."""
+        await self._server.start()
+
+    async def stop(self, grace_s: float) -> None:
+        """Refuses new calls at once and waits at most `grace_s` for those in flight, then cancels them."""
+        await self._server.stop(grace_s)
+
+
+def _handler(dispatcher: Dispatcher, method: Method) -> "grpc.RpcMethodHandler[Any, Any]":
+    """Handlers take and give bytes: a message that does not parse is answered in our words, not by the library."""
+    if method.is_server_streaming:
+        return grpc.unary_stream_rpc_method_handler(_stream(dispatcher, method))
+    return grpc.unary_unary_rpc_method_handler(_unary(dispatcher, method))
+
+
+def _unary(dispatcher: Dispatcher, method: Method) -> Callable[..., Any]:
+    async def handle(data: bytes, context: Context) -> bytes:
+        call = _new_call(dispatcher, method, context)
+        try:
+            response = await dispatcher.unary(call, _parse(method, data))
+        except TreadleError as raised:
+            error = raised
+        else:
+            if call.response_headers:
+                await context.send_initial_metadata(tuple(call.response_headers.items()))
+            return response.SerializeToString()
+        return await _refuse(context, call, error)
+
+    return handle
+
+
+def _stream(dispatcher: Dispatcher, method: Method) -> Callable[..., Any]:
+    # Writes to the context, so that a cancellation while the client is slow ends the handler here and now.
+    async def handle(data: bytes, context: Context) -> None:
+        call = _new_call(dispatcher, method, context)
+        try:
+            async with aclosing(dispatcher.stream(call, _parse(method, data))) as responses:
+                is_first = True
+                async for response in responses:
+                    if is_first and call.response_headers:
+                        await context.send_initial_metadata(tuple(call.response_headers.items()))
+                    is_first = False
+                    await context.write(response.SerializeToString())
+        except TreadleError as raised:
+            error = raised
+        else:
+            return
+        await _refuse(context, call, error)
+
+    return handle
+
+
+def _new_call(dispatcher: Dispatcher, method: Method, context: Context) -> Call:
+    metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+    return dispatcher.new_call(method, metadata, context.time_remaining())
+
+
+def _parse(method: Method, data: bytes) -> Message:
+    try:
+        return method.request_type.FromString(data)
+    except DecodeError:
+        raise InvalidArgumentError("The message does not parse.", reason="MESSAGE_MALFORMED") from None
+
+
+async def _refuse(context: Context, call: Call, error: TreadleError) -> bytes:
+    trailing = ((DETAILS, to_status(error).SerializeToString()), (REQUEST_ID, call.request_id))
+    await context.abort(_CODES[int(error.code)], error.message, trailing)
+    raise AssertionError("abort raises")
+
+
+def _reflection_handlers() -> "list[grpc.GenericRpcHandler[Any, Any]]":
+    """Reflection of the whole mesh, under both of its names: the messages of v1 and v1alpha are the same on the wire."""
+    names = [*services(), health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, _REFLECTION_V1, reflection.SERVICE_NAME]
+    servicer = ReflectionServicer(names)
+    handler = grpc.stream_stream_rpc_method_handler(
+        servicer.ServerReflectionInfo,
+        request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
+        response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
+    )
+    methods = {"ServerReflectionInfo": handler}
+    return [grpc.method_handlers_generic_handler(name, methods) for name in (_REFLECTION_V1, reflection.SERVICE_NAME)]
+
+
+def _options(settings: Settings) -> list[tuple[str, int]]:
+    return [
+        # Two servers must not silently share a port.
+        ("grpc.so_reuseport", 0),
+        ("grpc.server.max_pending_requests", MAX_PENDING),
+        ("grpc.server.max_pending_requests_hard_limit", 2 * MAX_PENDING),
+        ("grpc.max_receive_message_length", settings.max_message_bytes + MESSAGE_SLACK_BYTES),
+        ("grpc.keepalive_time_ms", KEEPALIVE_EVERY_MS),
+        ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", MIN_PING_EVERY_MS),
+        ("grpc.http2.max_pings_without_data", 0),
+    ]

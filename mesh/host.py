@@ -1,0 +1,185 @@
+"""A process of the mesh: builds the services it is told to serve, opens both doors, and drains when it is told to stop."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import entry_points
+from importlib.util import find_spec
+from typing import Any
+
+from starlette.types import ASGIApp
+from treadle.auth.v1.auth_service_pb2 import GetJwksRequest
+from treadle.auth.v1.auth_service_pb2_grpc import AuthServiceStub
+
+from mesh.chain.order import standard_chain
+from mesh.clients import Clients
+from mesh.contract import methods
+from mesh.dispatch import Dispatcher
+from mesh.grpc_door import GrpcDoor
+from mesh.health import Health, Watched
+from mesh.http_server import HttpServer, beside, bind
+from mesh.identity.access_token import Jwk, TokenVerifier
+from mesh.identity.service_token import ServiceTokens
+from mesh.logs import configure, get_logger
+from mesh.resources import Resources
+from mesh.service import Running, Service
+from mesh.settings import Settings
+from mesh.telemetry import Metrics, Tracing, loop_lag, make_tracing
+
+GROUP = "treadle.services"
+ALL = "all"
+# How long the end of traces may take; an absent collector must not hold the process.
+TRACE_FLUSH_S = 3.0
+
+_GET_JWKS = "/treadle.auth.v1.AuthService/GetJwks"
+_KEY_MEMBERS = ("kty", "crv", "x", "y", "kid", "alg", "use")
+
+_log = get_logger("mesh.host")
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A process that serves. The addresses carry the ports that were chosen."""
+
+    grpc_address: str
+    http_address: str
+    dispatcher: Dispatcher
+    health: Health
+    metrics: Metrics
+    resources: Resources
+
+
+async def serve(names: Sequence[str], settings: Settings) -> None:
+    """Serves the named services until SIGTERM or SIGINT, then drains. Raises LookupError for a name that nobody registered."""
+    services = find_services(names)
+    configure(settings, "+".join(service.name for service in services))
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with hosted(services, settings) as host:
+        _log.info(
+            "ready",
+            services=[service.name for service in services],
+            grpc_address=host.grpc_address,
+            http_address=host.http_address,
+            pid=os.getpid(),
+        )
+        await stop.wait()
+        _log.info("stopping")
+    _log.info("stopped")
+
+
+def find_services(names: Sequence[str]) -> list[Service]:
+    """The services registered under the names; all of them for `all`. Raises LookupError."""
+    known = {point.name: point for point in entry_points(group=GROUP)}
+    wanted = sorted(known) if list(names) == [ALL] else list(dict.fromkeys(names))
+    missing = [name for name in wanted if name not in known]
+    if missing or not wanted:
+        raise LookupError(f"no such service: {', '.join(missing)}; known: {', '.join(sorted(known))}")
+    return [known[name].load() for name in wanted]
+
+
+@asynccontextmanager
+async def hosted(services: Sequence[Service], settings: Settings) -> AsyncIterator[Host]:
+    """Serves while the context lasts. Leaving it drains: NOT_SERVING, calls in flight, consumers, connections, in this order."""
+    name = "+".join(service.name for service in services)
+    async with AsyncExitStack() as stack:
+        tracing = make_tracing(settings, name)
+        stack.push_async_callback(_end_tracing, tracing)
+        clients = Clients(settings, services[0].name, ServiceTokens.from_settings(settings))
+        resources = Resources(settings, services[0].name, clients)
+        stack.push_async_callback(resources.close)
+        health = Health({"postgres": resources.ping_database, "nats": resources.ping_bus, "cache": resources.ping_cache})
+        grpc_door = GrpcDoor(settings, health.servicer)
+        grpc_address = grpc_door.bind(settings.grpc_address)
+        sock, http_address = bind(settings.http_address)
+        stack.callback(sock.close)
+        clients.set_default_target(grpc_address)
+        running = [await stack.enter_async_context(service.build(resources.for_workload(service.name))) for service in services]
+        metrics = Metrics()
+        dispatcher = Dispatcher(
+            {full_name: servicer for item in running for full_name, servicer in item.servicers.items()},
+            _chain(settings, metrics, tracing, clients),
+        )
+        for service, item in zip(services, running, strict=True):
+            health.watch(Watched((service.name, *item.servicers), service.needs, item.is_healthy))
+        grpc_door.add(dispatcher)
+        http_server = HttpServer(_http_app(dispatcher, beside(metrics, _only_app(running))), sock, settings.drain_s)
+        await stack.enter_async_context(loop_lag(metrics))
+        await stack.enter_async_context(health.running(dispatcher.set_serving))
+        await grpc_door.start()
+        stack.push_async_callback(_drain, settings, health, dispatcher, grpc_door, http_server)
+        await http_server.start()
+        yield Host(grpc_address, http_address, dispatcher, health, metrics, resources)
+
+
+async def _drain(settings: Settings, health: Health, dispatcher: Dispatcher, grpc_door: GrpcDoor, http_server: HttpServer) -> None:
+    """Tells everyone to go elsewhere, then lets calls in flight end. Streams are told at once: they can resume."""
+    await health.stop_serving()
+    await asyncio.sleep(settings.drain_notice_s)
+    dispatcher.end_streams()
+    await asyncio.gather(grpc_door.stop(settings.drain_s), http_server.stop())
+
+
+def _chain(settings: Settings, metrics: Metrics, tracing: Tracing, clients: Clients) -> list[Any]:
+    return standard_chain(
+        settings,
+        metrics=metrics,
+        tracing=tracing,
+        users=TokenVerifier(settings.issuer, _key_source(clients)),
+        services=ServiceTokens.from_settings(settings),
+        violations=_violations(),
+    )
+
+
+def _key_source(clients: Clients) -> Any:
+    """Fetches the public keys from the auth service, as a workload that may: the auth service itself is no client of its own."""
+    allowed = methods()[_GET_JWKS].callers
+    workload = clients.workload if clients.workload in allowed else min(allowed - {"edge"})
+    caller = clients.for_workload(workload)
+
+    async def fetch() -> list[Jwk]:
+        answer = await AuthServiceStub(caller.channel("auth")).GetJwks(GetJwksRequest())
+        return [{member: getattr(key, member) for member in _KEY_MEMBERS if getattr(key, member)} for key in answer.keys]
+
+    return fetch
+
+
+def _only_app(running: Sequence[Running]) -> ASGIApp | None:
+    apps = [item.asgi for item in running if item.asgi is not None]
+    if len(apps) > 1:
+        raise ValueError("at most one service of a process may bring an app of its own")
+    return apps[0] if apps else None
+
+
+async def _end_tracing(tracing: Tracing) -> None:
+    # In a thread and under our own clock: the exporter blocks while its collector is away.
+    try:
+        async with asyncio.timeout(TRACE_FLUSH_S):
+            await asyncio.to_thread(tracing.shutdown)
+    except TimeoutError:
+        _log.warning("traces_lost")
+
+
+def _violations() -> Any:
+    return import_module("mesh.validation").violations if find_spec("mesh.validation") else lambda _: ()
+
+
+def _http_app(dispatcher: Dispatcher, extra: ASGIApp) -> ASGIApp:
+    if find_spec("mesh.http.door"):
+        app: ASGIApp = import_module("mesh.http.door").http_door(dispatcher, extra)
+        return app
+
+    async def app_without_routes(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http" and scope["path"] == "/healthz":
+            await send({"type": "http.response.start", "status": 200 if dispatcher.is_serving else 503, "headers": []})
+            await send({"type": "http.response.body", "body": b"{}"})
+        else:
+            await extra(scope, receive, send)
+
+    return app_without_routes
