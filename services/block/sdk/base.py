@@ -24,17 +24,21 @@ def pin(
     advanced: bool | None = None,
     secret: bool = False,
     hidden: bool = False,
+    format: str | None = None,
     **constraints: Any,
 ) -> Any:
     """Declares a pin. Without a default an input pin is required.
 
     `advanced` (unless said, true for pins with a default), `secret` and `hidden` are hints for editors; `alias` is the pin's name where it
-    cannot be the field's; `constraints` are those of `pydantic.Field` (`ge`, `max_length`, …).
+    cannot be the field's; `format` is that of JSON Schema (`file` for references to files); `constraints` are those of `pydantic.Field`
+    (`ge`, `max_length`, …).
     """
     is_required = default is _REQUIRED and default_factory is None
     extra: dict[str, Any] = {"secret": secret, "advanced": not is_required if advanced is None else advanced}
     if hidden:
         extra["hidden"] = True
+    if format is not None:
+        extra["format"] = format
     if placeholder is not None:
         extra["placeholder"] = placeholder
     if default_factory is not None:

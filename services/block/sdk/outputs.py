@@ -1,5 +1,6 @@
 """Checks what a block emits and turns it into plain JSON values. Compiled once per block class."""
 
+import json
 import math
 from typing import Any
 
@@ -13,6 +14,7 @@ from services.block.sdk.kinds import BlockType
 
 ERROR_PIN = "error"
 _ATOMS = frozenset({str, int, float, bool, type(None)})
+_TEXT = frozenset({str})
 _PLANS: "dict[type[Block], OutputPlan]" = {}
 
 
@@ -55,9 +57,34 @@ def jsonable(value: Any) -> Any:
     Raises BlockOutputError for what JSON cannot hold.
     """
     try:
-        return msgspec.to_builtins(value, str_keys=True, enc_hook=_encode)
+        return _plain(value)
     except (TypeError, ValueError, NotImplementedError, RecursionError) as error:
-        raise BlockOutputError(str(error)) from error
+        raise BlockOutputError(str(error) or type(error).__name__) from error
+
+
+def _plain(value: Any) -> Any:
+    if type(value) in _ATOMS:
+        return value
+    if isinstance(value, dict):
+        return _plain_dict(value)
+    if isinstance(value, list | tuple | set | frozenset):
+        # Most lists hold atoms only; looking at all types at once is many times faster than at each.
+        return list(value) if _ATOMS.issuperset(map(type, value)) else [_plain(item) for item in value]
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    return msgspec.to_builtins(value, str_keys=True)
+
+
+def _plain_dict(value: dict[Any, Any]) -> dict[str, Any]:
+    if not _TEXT.issuperset(map(type, value)):
+        value = {_key(key): item for key, item in value.items()}
+    if _ATOMS.issuperset(map(type, value.values())):
+        return dict(value)
+    return {key: _plain(item) for key, item in value.items()}
+
+
+def _key(key: Any) -> str:
+    return str.__str__(key) if isinstance(key, str) else json.dumps(key)
 
 
 def output_plan(block: Block) -> OutputPlan:
@@ -66,9 +93,3 @@ def output_plan(block: Block) -> OutputPlan:
     if found is None:
         found = _PLANS[type(block)] = OutputPlan(type(block))
     return found
-
-
-def _encode(value: Any) -> Any:
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
-    raise NotImplementedError(f"{type(value).__name__} cannot be turned into JSON")

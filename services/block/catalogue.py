@@ -1,0 +1,104 @@
+"""The catalogue of installed blocks, built once: it cannot change while the process lives."""
+
+import base64
+import binascii
+import hashlib
+from dataclasses import dataclass
+
+from treadle.block.v1.block_service_pb2 import Block as BlockMessage
+from treadle.block.v1.block_service_pb2 import BlockEffect, ListBlocksResponse
+from treadle.type.v1.json_value_pb2 import JsonValue
+
+from mesh import jsontext
+from services.block.errors import block_not_found, page_token_invalid
+from services.block.sdk import Block, BlockRegistry, Effect
+
+DEFAULT_PAGE_SIZE = 1000
+_EFFECTS = {
+    Effect.PURE: BlockEffect.BLOCK_EFFECT_PURE,
+    Effect.IDEMPOTENT: BlockEffect.BLOCK_EFFECT_IDEMPOTENT,
+    Effect.EFFECTFUL: BlockEffect.BLOCK_EFFECT_EFFECTFUL,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A block, how clients see it, and the entity tag of that."""
+
+    block: Block
+    message: BlockMessage
+    etag: str
+
+
+class Catalogue:
+    """All blocks by id and in order of their names. Answers are shared between calls: do not change them."""
+
+    def __init__(self, registry: BlockRegistry) -> None:
+        """Describes every block of the registry."""
+        self._entries = {block.id: _entry(block) for block in registry.all()}
+        self._pages: dict[tuple[int, str, str], ListBlocksResponse] = {}
+        self.etag = _tag("".join(entry.etag for entry in self._entries.values()).encode())
+
+    def get(self, block_id: str) -> Entry:
+        """Raises NotFoundError."""
+        try:
+            return self._entries[block_id]
+        except KeyError:
+            raise block_not_found(block_id) from None
+
+    def page(self, page_size: int, page_token: str, category: str) -> ListBlocksResponse:
+        """Blocks of a category (all when empty) after the token. Raises InvalidArgumentError for a token that is not ours."""
+        size = page_size or DEFAULT_PAGE_SIZE
+        if page_token or category or size < len(self._entries):
+            return self._made(size, page_token, category)
+        # The whole catalogue is what everybody asks for.
+        key = (0, "", "")
+        if key not in self._pages:
+            self._pages[key] = self._made(size, "", "")
+        return self._pages[key]
+
+    def _made(self, size: int, page_token: str, category: str) -> ListBlocksResponse:
+        entries = [entry for entry in self._entries.values() if not category or category in entry.message.categories]
+        start = _after(page_token, entries) if page_token else 0
+        found = entries[start : start + size]
+        is_last = start + size >= len(entries)
+        return ListBlocksResponse(
+            blocks=[entry.message for entry in found],
+            next_page_token="" if is_last else _token(found[-1].block.id),
+        )
+
+
+def _entry(block: Block) -> Entry:
+    message = BlockMessage(
+        id=block.id,
+        name=block.name,
+        description=block.description,
+        categories=[category.value for category in block.categories],
+        input_schema=JsonValue(json=jsontext.dumps(block.Input.model_json_schema())),
+        output_schema=JsonValue(json=jsontext.dumps(block.Output.model_json_schema(mode="serialization"))),
+        static_output=block.static_output,
+        effect=_EFFECTS[block.effect],
+        type=block.block_type.value,
+        is_disabled=block.is_disabled,
+    )
+    return Entry(block, message, _tag(message.SerializeToString(deterministic=True)))
+
+
+def _tag(content: bytes) -> str:
+    return f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+
+
+def _token(block_id: str) -> str:
+    return base64.urlsafe_b64encode(block_id.encode()).decode().rstrip("=")
+
+
+def _after(token: str, entries: list[Entry]) -> int:
+    """The position after the block that the token names."""
+    try:
+        last = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode()
+    except (binascii.Error, UnicodeError, ValueError):
+        raise page_token_invalid() from None
+    for position, entry in enumerate(entries):
+        if entry.block.id == last:
+            return position + 1
+    raise page_token_invalid()
