@@ -60,7 +60,7 @@ def _mapper(reply: Reply) -> Json:
             "and_filter": {
                 "filters": [
                     {"extension_filter": {"name": "cel", "typed_config": {"@type": _FILTERS, "expression": reply.condition}}},
-                    {"header_filter": {"header": _IS_GRPC}},
+                    {"header_filter": {"header": _NOT_GRPC}},
                 ]
             }
         },
@@ -71,7 +71,7 @@ def _mapper(reply: Reply) -> Json:
     return mapper
 
 
-_IS_GRPC: Json = {
+_NOT_GRPC: Json = {
     "name": "content-type",
     "string_match": {"prefix": "application/grpc"},
     "invert_match": True,

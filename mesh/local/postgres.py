@@ -5,6 +5,7 @@ The package's own Python code is not used: it keeps the server in its own proces
 
 import importlib.util
 import os
+import shutil
 import signal
 import socket
 import struct
@@ -114,6 +115,9 @@ def _main_config(data: Path, config: Path) -> Path:
 
 
 def _initdb(binaries: Path, data: Path, password: str, user: str) -> None:
+    # Made aside and renamed, so that a start that was cut off leaves nothing that looks ready.
+    draft = data.with_name("data.new")
+    shutil.rmtree(draft, ignore_errors=True)
     password_file = data.with_name("initial-password")
     password_file.touch(mode=0o600)
     password_file.write_text(password)
@@ -121,7 +125,7 @@ def _initdb(binaries: Path, data: Path, password: str, user: str) -> None:
         give(password_file, user)
     command = [
         str(binaries / "initdb"),
-        *("-D", str(data), "-U", USER, f"--pwfile={password_file}", "--auth=scram-sha-256"),
+        *("-D", str(draft), "-U", USER, f"--pwfile={password_file}", "--auth=scram-sha-256"),
         *("--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"),
     ]
     environment = {**os.environ, "TZ": "UTC"}
@@ -133,3 +137,4 @@ def _initdb(binaries: Path, data: Path, password: str, user: str) -> None:
         password_file.unlink(missing_ok=True)
     if result.returncode:
         raise StartError(f"PostgreSQL's data directory {data} could not be made:\n{result.stderr.strip()}")
+    draft.rename(data)

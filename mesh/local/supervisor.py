@@ -164,7 +164,7 @@ class Supervisor:
         """Restarts the program whenever it ends, at once at first, with growing pauses when it keeps ending."""
         pause = _FIRST_PAUSE_S
         while True:
-            while item.process.poll() is None:
+            while item.process.poll() is None:  # noqa: ASYNC110 - there is no event for the end of a process
                 await asyncio.sleep(_POLL_S)
             item.is_healthy = False
             self._log(f"{item.program.name} (pid {item.process.pid}) ended with code {item.process.returncode}; starting it again")

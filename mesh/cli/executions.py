@@ -1,0 +1,106 @@
+"""`treadle executions`: get, list, events, watch, cancel."""
+
+from typing import Annotated
+
+import typer
+
+from mesh.cli.options import NO_HOME, AsJson, Home
+from mesh.cli.output import say, say_json
+from mesh.jsontext import loads
+
+ExecutionId = Annotated[str, typer.Argument(help="Id of the execution.")]
+AfterSeq = Annotated[int, typer.Option("--after-seq", min=0, help="Only events with a greater seq.")]
+_EVENTS_PAGE = 1000
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    group = typer.Typer(help="Executions: get, list, events, watch, cancel.", no_args_is_help=True)
+    group.command("get")(get_execution)
+    group.command("list")(list_executions)
+    group.command("events")(list_events)
+    group.command("watch")(watch_execution)
+    group.command("cancel")(cancel_execution)
+    app.add_typer(group, name="executions")
+
+
+def get_execution(execution_id: ExecutionId, home: Home = NO_HOME, is_json: AsJson = False) -> None:
+    """Shows an execution."""
+    from mesh.cli.rest import Rest
+    from mesh.cli.session import Session
+
+    with Session(home) as session:
+        text = Rest(session).text("GET", f"/v1/executions/{execution_id}")
+    if is_json:
+        say(text)
+    else:
+        say_json(loads(text))
+
+
+def list_executions(
+    graph: Annotated[str, typer.Option("--graph", help="Only of this graph.")] = "",
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="At most so many, newest first.")] = 50,
+    home: Home = NO_HOME,
+    is_json: AsJson = False,
+) -> None:
+    """Lists your executions, newest first."""
+    from mesh.cli.rest import Rest
+    from mesh.cli.session import Session
+
+    with Session(home) as session:
+        answer = Rest(session).json("GET", "/v1/executions", graph_id=graph, page_size=limit)
+    if is_json:
+        say_json(answer)
+        return
+    for execution in answer["executions"]:
+        status = execution["status"].removeprefix("EXECUTION_STATUS_")
+        outcome = execution["outcome"].removeprefix("EXECUTION_OUTCOME_")
+        say(f"{execution['id']}  {status:<10} {outcome:<22} {execution['create_time']}")
+
+
+def list_events(execution_id: ExecutionId, after_seq: AfterSeq = 0, home: Home = NO_HOME, is_json: AsJson = False) -> None:
+    """Prints the events so far, one JSON object a line; with --json as one document."""
+    from mesh.cli.rest import Rest
+    from mesh.cli.session import Session
+
+    events, page = [], ""
+    with Session(home) as session:
+        while True:
+            path = f"/v1/executions/{execution_id}/events"
+            answer = Rest(session).json("GET", path, after_seq=after_seq, page_size=_EVENTS_PAGE, page_token=page)
+            events += answer["events"]
+            page = answer.get("next_page_token", "")
+            if not page:
+                break
+    if is_json:
+        say_json({"events": events})
+        return
+    from mesh.jsontext import dumps
+
+    for event in events:
+        say(dumps(event))
+
+
+def watch_execution(
+    execution_id: ExecutionId,
+    after_seq: AfterSeq = 0,
+    home: Home = NO_HOME,
+    is_json: AsJson = False,
+) -> None:
+    """Prints the events as they come, one JSON object a line, until the execution ends."""
+    from mesh.cli.rest import Rest
+    from mesh.cli.session import Session
+
+    with Session(home) as session:
+        for line in Rest(session).lines(f"/v1/executions/{execution_id}:watch", after_seq=after_seq):
+            say(line)
+
+
+def cancel_execution(execution_id: ExecutionId, home: Home = NO_HOME, is_json: AsJson = False) -> None:
+    """Stops an execution."""
+    from mesh.cli.rest import Rest
+    from mesh.cli.session import Session
+
+    with Session(home) as session:
+        text = Rest(session).text("POST", f"/v1/executions/{execution_id}:cancel", "{}")
+    say(text if is_json else loads(text)["status"])

@@ -1,0 +1,130 @@
+"""Follows an execution over gRPC: an iterator of its events that survives broken connections, and a live picture of its nodes."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import grpc
+from rich.console import Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from treadle.execution.v1 import execution_service_pb2 as pb
+from treadle.execution.v1.execution_service_pb2_grpc import ExecutionServiceStub
+from treadle.graph.v1.graph_service_pb2 import Graph
+
+from mesh.cli.output import stderr
+from mesh.cli.session import Session, to_cli_error
+
+_TERMINAL = {pb.EVENT_KIND_EXECUTION_COMPLETED, pb.EVENT_KIND_EXECUTION_FAILED, pb.EVENT_KIND_EXECUTION_TERMINATED}
+# How long the stream may stay broken; a restart of a process takes a few seconds.
+_PATIENCE_S = 60.0
+_PAUSE_S = 0.3
+_REFRESHES_PER_S = 8
+
+
+def follow(session: Session, execution_id: str) -> Iterator[pb.Event]:
+    """All events in order, each once, until the execution ends; goes on after the last seen one when the connection breaks."""
+    stub = ExecutionServiceStub(session.channel)
+    seen, broken_since = 0, 0.0
+    while True:
+        request = pb.WatchExecutionRequest(execution_id=execution_id, after_seq=seen)
+        try:
+            for answer in stub.WatchExecution(request, metadata=session.metadata):
+                broken_since, seen = 0.0, answer.event.seq
+                yield answer.event
+                if answer.event.kind in _TERMINAL:
+                    return
+        except grpc.RpcError as error:
+            broken_since = broken_since or time.monotonic()
+            is_passing = error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.UNKNOWN)
+            if not is_passing or time.monotonic() - broken_since > _PATIENCE_S:
+                raise to_cli_error(error) from error
+        time.sleep(_PAUSE_S)
+
+
+@dataclass(slots=True)
+class NodeTally:
+    """What a node has done so far."""
+
+    label: str
+    running: int = 0
+    completed: int = 0
+    failed: int = 0
+    outputs: int = 0
+    error: str = ""
+
+
+@dataclass(slots=True)
+class Picture:
+    """The state of a run as its events tell it."""
+
+    nodes: dict[str, NodeTally]
+    order: list[str] = field(default_factory=list)
+
+    def take(self, event: pb.Event) -> None:
+        """Counts an event."""
+        if not event.node_id:
+            return
+        tally = self.nodes.setdefault(event.node_id, NodeTally(event.node_id))
+        if event.node_id not in self.order:
+            self.order.append(event.node_id)
+        if event.kind == pb.EVENT_KIND_NODE_STARTED:
+            tally.running += 1
+        elif event.kind == pb.EVENT_KIND_NODE_OUTPUT:
+            tally.outputs += 1
+        elif event.kind == pb.EVENT_KIND_NODE_COMPLETED:
+            tally.completed += 1
+            tally.running = max(0, tally.running - 1)
+        elif event.kind == pb.EVENT_KIND_NODE_FAILED:
+            tally.failed += 1
+            tally.running = max(0, tally.running - 1)
+            tally.error = event.error
+
+    @property
+    def reached(self) -> int:
+        """Nodes that have ended at least one firing."""
+        return sum(1 for tally in self.nodes.values() if tally.completed or tally.failed)
+
+    def table(self) -> Table:
+        """One line per node, in the order in which they first fired."""
+        table = Table(box=None, pad_edge=False, show_header=bool(self.order))
+        table.add_column("node", overflow="ellipsis", no_wrap=True, max_width=48)
+        for heading in ("firings", "running", "failed", "values"):
+            table.add_column(heading, justify="right")
+        for node_id in self.order:
+            tally = self.nodes[node_id]
+            failed = f"[red]{tally.failed}[/red]" if tally.failed else ""
+            table.add_row(_plain(tally.label), str(tally.completed + tally.failed), str(tally.running or ""), failed, str(tally.outputs))
+        return table
+
+
+def watch_live(session: Session, execution_id: str, graph: Graph, names: dict[str, str]) -> pb.Event:
+    """Shows a bar and a line per node on stderr until the execution ends. Returns the last event. `names` are blocks by id."""
+    picture = Picture({node.id: NodeTally(_label(node.metadata.json, names.get(node.block_id, node.block_id))) for node in graph.nodes})
+    bar = Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("nodes"), TimeElapsedColumn())
+    task = bar.add_task(graph.name or "run", total=len(picture.nodes))
+
+    def frame() -> Group:
+        bar.update(task, completed=picture.reached)
+        return Group(picture.table(), bar)
+
+    last = pb.Event()
+    with Live(get_renderable=frame, console=stderr, refresh_per_second=_REFRESHES_PER_S):
+        for last in follow(session, execution_id):
+            picture.take(last)
+    return last
+
+
+def _label(metadata: str, block: str) -> str:
+    from mesh import jsontext
+
+    try:
+        name = jsontext.loads(metadata).get("customized_name") if metadata else None
+    except (ValueError, AttributeError):
+        name = None
+    return f"{name} ({block.removesuffix('Block')})" if name else block
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", r"\[")

@@ -1,0 +1,62 @@
+"""The graphs that `treadle bench` runs. Pure."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+# Ids that the catalogue of every stack has.
+STORE_VALUE = "1ff065e9-88e8-4358-9d82-8dc91f622ba9"
+PRINT = "f3b1c1b2-4c4f-4f0d-8d2f-4c4f0d8d2f4c"
+STEP_THROUGH = "f66a3543-28d3-4ab5-8945-9b336371e2ce"
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """A graph and how many firings a run of it must have."""
+
+    name: str
+    graph: Json
+    firings: int
+
+
+def chain(nodes: int, effect: str) -> Workload:
+    """Nodes in a row, each handing one value on. `effect` is "pure" or "effectful" (each step waits for its commit)."""
+    block, pin_in, pin_out = (STORE_VALUE, "input", "output") if effect == "pure" else (PRINT, "text", "output")
+    ids = [f"n{n}" for n in range(nodes)]
+    return Workload(
+        f"chain-{nodes}-{effect}",
+        {
+            "name": f"bench chain {nodes} {effect}",
+            "nodes": [_node(node, block, {pin_in: "go"} if node == ids[0] else {}) for node in ids],
+            "links": [_link(a, pin_out, b, pin_in) for a, b in pairwise(ids)],
+        },
+        nodes,
+    )
+
+
+def fanout(width: int) -> Workload:
+    """A generator that emits `width` values, each to a firing of its own."""
+    return Workload(
+        f"fanout-{width}",
+        {
+            "name": f"bench fanout {width}",
+            "nodes": [_node("items", STEP_THROUGH, {"items": list(range(width))}), _node("each", STORE_VALUE, {})],
+            "links": [_link("items", "item", "each", "input")],
+        },
+        width + 1,
+    )
+
+
+def start() -> Workload:
+    """A single node: what remains is the way to the worker and back."""
+    return Workload("start", {"name": "bench start", "nodes": [_node("only", STORE_VALUE, {"input": "go"})], "links": []}, 1)
+
+
+def _node(node_id: str, block_id: str, constants: Json) -> Json:
+    return {"id": node_id, "block_id": block_id, "input_default": constants, "metadata": {}}
+
+
+def _link(source: str, out: str, sink: str, into: str) -> Json:
+    return {"source_id": source, "source_name": out, "sink_id": sink, "sink_name": into}
