@@ -5,7 +5,7 @@ The bus only makes it quick: a message that is lost, late or repeated costs at m
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -52,7 +52,7 @@ class Tail(Generic[E]):
         self._live: deque[bytes] = deque(maxlen=MAX_BEHIND)
         self._arrived = asyncio.Event()
 
-    async def follow(self, after_seq: int) -> AsyncIterator[Sequence[E]]:
+    async def follow(self, after_seq: int) -> AsyncGenerator[Sequence[E]]:
         """Yields batches of events with seq `after_seq` + 1 and on; ends after the last event. Errors of `page` come through.
 
         Close the iterator (`contextlib.aclosing`) when leaving early, so that it leaves the bus.

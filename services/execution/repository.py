@@ -160,9 +160,7 @@ class ExecutionRepository:
         row = await self._pool.fetchrow(_GET, execution_id, owner_id)
         return None if row is None else Record(*row)
 
-    async def find(
-        self, owner_id: str, *, graph_id: str, status: str, before: tuple[dt.datetime, str] | None, limit: int
-    ) -> list[Record]:
+    async def find(self, owner_id: str, *, graph_id: str, status: str, before: tuple[dt.datetime, str] | None, limit: int) -> list[Record]:
         """Executions of an owner, newest first, those after the (create time, id) of the last one seen."""
         rows = await self._pool.fetch(_LIST, owner_id, graph_id, status, *(before or (None, _LAST_UUID)), limit)
         return [Record(*row) for row in rows]

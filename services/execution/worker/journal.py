@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import asyncpg
-import structlog
 
 from mesh.group_commit import GroupCommit
+from mesh.logs import get_logger
 from services.execution.errors import DATABASE_AWAY
 from services.execution.worker.hooks import hook
 
-_LOG = structlog.get_logger(__name__)
+_log = get_logger("execution.journal")
 
 # A longer pause only delays the recovery; the database refuses cheaply while it is down.
 _RETRY_PAUSE_S = 0.25
@@ -158,10 +158,15 @@ class Journal:
                 await hook("journal.commit.after")
             except DATABASE_AWAY as error:
                 if not is_repeat:
-                    _LOG.warning("journal_waits_for_database", entries=len(entries), error=type(error).__name__)
+                    _log.warning("journal_waits_for_database", entries=len(entries), error=type(error).__name__)
                     self._now_failing(True)
                 is_repeat = True
                 await asyncio.sleep(_RETRY_PAUSE_S)
+            except Exception as error:  # noqa: BLE001,RUF100 - one entry that the database refuses must not stop the others
+                if len(entries) == 1:
+                    _log.error("journal_entry_refused", execution_id=entries[0].execution_id, exc_info=error)
+                    return set()
+                return set().union(*[await self._write_surely([entry]) for entry in entries])
             else:
                 if is_repeat:
                     self._now_failing(False)

@@ -1,0 +1,60 @@
+"""Assembly of the execution service."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from mesh.resources import Resources
+from mesh.service import Running, Service
+from mesh.streams import ensure_streams
+from services.block.sdk import BlockRegistry
+from services.execution.cancellation import Cancellation
+from services.execution.creation import Creation
+from services.execution.graphs import Graphs
+from services.execution.history import History
+from services.execution.notices import Notices
+from services.execution.publisher import Publisher
+from services.execution.repository import ExecutionRepository
+from services.execution.servicer import ExecutionServicer
+from services.execution.snapshots import Snapshots
+
+SCHEMA = "execution"
+
+
+@asynccontextmanager
+async def build(resources: Resources) -> AsyncIterator[Running]:
+    """Serves ExecutionService. Needs neither database nor bus to be up."""
+    repository = ExecutionRepository((await resources.database(SCHEMA)).pool)
+    registry = BlockRegistry.installed()
+    creation = Creation(repository)
+    publisher = Publisher()
+    notices = Notices(publisher)
+    servicer = ExecutionServicer(
+        repository=repository,
+        graphs=Graphs(resources.clients, repository, registry),
+        creation=creation,
+        history=History(repository, Snapshots(repository, registry)),
+        cancellation=Cancellation(repository, notices),
+        notices=notices,
+    )
+
+    async def attach_bus() -> None:
+        bus = await resources.bus()
+        await ensure_streams(bus.js)
+        notices.attach(bus)
+
+    loops = [asyncio.create_task(creation.run()), asyncio.create_task(publisher.run())]
+    attaching = asyncio.create_task(attach_bus())
+    try:
+        yield Running(
+            servicers={"treadle.execution.v1.ExecutionService": servicer},
+            is_healthy=lambda: not any(task.done() for task in loops),
+        )
+    finally:
+        await publisher.flush()
+        for task in (*loops, attaching):
+            task.cancel()
+        await asyncio.gather(*loops, attaching, return_exceptions=True)
+
+
+SERVICE = Service(name="execution", build=build, migrations="services.execution.migrations", needs=("postgres", "nats"))

@@ -1,0 +1,121 @@
+"""From rows and journals to messages."""
+
+import datetime as dt
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from google.protobuf.timestamp_pb2 import Timestamp
+from treadle.execution.v1 import execution_service_pb2 as pb
+from treadle.type.v1.json_value_pb2 import JsonValue
+
+from mesh import jsontext
+from services.execution.engine.view import NodeExecution
+from services.execution.lines import timestamp
+from services.execution.repository import Record
+
+_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+class _WireEvent(msgspec.Struct):
+    """An event as the bus and REST show it; the value stays text."""
+
+    seq: int
+    execution_id: str
+    kind: str
+    time: str
+    node_id: str
+    node_execution_id: str
+    block_id: str
+    pin: str
+    ordinal: int
+    status: str
+    error: str
+    value: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+_WIRE = msgspec.json.Decoder(list[_WireEvent])
+
+
+def parts(text: str) -> Mapping[str, JsonValue]:
+    """The members of a JSON object, each as the text it is written with."""
+    return {name: JsonValue(json=bytes(value).decode()) for name, value in _OBJECT.decode(text).items()}
+
+
+def execution_message(record: Record) -> pb.Execution:
+    """The execution of a row."""
+    message = pb.Execution(
+        id=record.id,
+        graph_id=record.graph_id,
+        graph_version=record.graph_version,
+        status=pb.ExecutionStatus.Value(f"EXECUTION_STATUS_{record.status}"),
+        outcome=pb.ExecutionOutcome.Value(f"EXECUTION_OUTCOME_{record.outcome or 'UNSPECIFIED'}"),
+        inputs=parts(record.inputs),
+        outputs=parts(record.outputs),
+        stats=pb.ExecutionStats(**jsontext.loads(record.stats)),
+        error=record.error,
+        last_seq=record.last_seq,
+        create_time=_time(record.create_time),
+        input_masks=parts(record.input_masks),
+        dry_run=record.dry_run,
+    )
+    if record.start_time is not None:
+        message.start_time.CopyFrom(_time(record.start_time))
+    if record.end_time is not None:
+        message.end_time.CopyFrom(_time(record.end_time))
+    return message
+
+
+def node_execution_message(execution_id: str, firing: NodeExecution) -> pb.NodeExecution:
+    """A firing as callers see it."""
+    message = pb.NodeExecution(
+        id=firing.id,
+        execution_id=execution_id,
+        node_id=firing.node_id,
+        block_id=firing.block_id,
+        status=int(firing.status),  # type: ignore[arg-type]  # same numbers
+        inputs=_json(firing.inputs),
+        outputs=[pb.NodeOutput(pin=pin, value=_json(value)) for pin, value in firing.outputs],
+        error=firing.error,
+    )
+    if firing.started_us:
+        message.start_time.CopyFrom(timestamp(firing.started_us))
+    if firing.ended_us:
+        message.end_time.CopyFrom(timestamp(firing.ended_us))
+    return message
+
+
+def events_of_payload(payload: bytes) -> list[pb.Event]:
+    """The events of a bus message."""
+    return [_event(event) for event in _WIRE.decode(payload)]
+
+
+def _event(event: _WireEvent) -> pb.Event:
+    time = Timestamp()
+    time.FromJsonString(event.time)
+    message = pb.Event(
+        seq=event.seq,
+        execution_id=event.execution_id,
+        kind=pb.EventKind.Value(event.kind),
+        time=time,
+        node_id=event.node_id,
+        node_execution_id=event.node_execution_id,
+        block_id=event.block_id,
+        pin=event.pin,
+        ordinal=event.ordinal,
+        status=pb.ExecutionStatus.Value(event.status),
+        error=event.error,
+    )
+    if event.value is not msgspec.UNSET:
+        message.value.json = bytes(event.value).decode()
+    return message
+
+
+def _json(value: Any) -> JsonValue:
+    return JsonValue(json=jsontext.dumps(value))
+
+
+def _time(value: dt.datetime) -> Timestamp:
+    message = Timestamp()
+    message.FromDatetime(value)
+    return message

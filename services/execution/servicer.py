@@ -1,0 +1,161 @@
+"""treadle.execution.v1.ExecutionService: from messages to the domain and back."""
+
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import aclosing
+from typing import Any
+
+import orjson
+from treadle.execution.v1 import execution_service_pb2 as pb
+from treadle.type.v1.json_value_pb2 import JsonValue
+
+from mesh import jsontext
+from mesh.call import Call
+from mesh.errors import InvalidArgumentError, Violation
+from mesh.ids import canonical_uuid
+from services.execution.cancellation import Cancellation
+from services.execution.creation import Creation, Wanted, request_hash
+from services.execution.engine.checks import Problem, problems
+from services.execution.errors import execution_not_found, graph_invalid, input_invalid
+from services.execution.graphs import Graphs
+from services.execution.history import History
+from services.execution.messages import execution_message, node_execution_message
+from services.execution.notices import Notices
+from services.execution.pages import offset_of, offset_token, position_of, position_token
+from services.execution.repository import ExecutionRepository, Record
+
+_DEFAULT_PAGE = 50
+_DEFAULT_EVENTS = 200
+_DEFAULT_FIRINGS = 100
+
+
+class ExecutionServicer:
+    """The handlers of ExecutionService. Whatever is not the caller's own does not exist for it."""
+
+    def __init__(
+        self,
+        *,
+        repository: ExecutionRepository,
+        graphs: Graphs,
+        creation: Creation,
+        history: History,
+        cancellation: Cancellation,
+        notices: Notices,
+    ) -> None:
+        self._repository = repository
+        self._graphs = graphs
+        self._creation = creation
+        self._history = history
+        self._cancellation = cancellation
+        self._notices = notices
+
+    async def create_execution(self, request: pb.CreateExecutionRequest, call: Call) -> pb.CreateExecutionResponse:
+        """Accepts an execution: durable when this returns, under way a moment later."""
+        owner_id = call.caller.user_id
+        inputs, masks = _object_text(request.inputs), _object_text(request.input_masks)
+        graph = await self._graphs.get(owner_id, request.graph_id, request.graph_version)
+        _check(problems(graph.plan, _loads(inputs, "inputs"), _masks(masks)))
+        asked = (request.graph_id, str(request.graph_version), inputs, masks, str(request.dry_run))
+        wanted = Wanted(
+            owner_id=owner_id,
+            graph_id=graph.graph_id,
+            graph_version=graph.version,
+            inputs=inputs,
+            input_masks=masks,
+            dry_run=request.dry_run,
+            request_id=request.request_id.lower(),
+            request_hash=request_hash(*asked) if request.request_id else "",
+        )
+        accepted = await self._creation.create(wanted)
+        if accepted.first is not None:
+            await self._notices.created(accepted.record, accepted.first)
+        return pb.CreateExecutionResponse(execution=execution_message(accepted.record))
+
+    async def get_execution(self, request: pb.GetExecutionRequest, call: Call) -> pb.GetExecutionResponse:
+        """An execution with its inputs and outputs."""
+        return pb.GetExecutionResponse(execution=execution_message(await self._own(request.execution_id, call)))
+
+    async def list_executions(self, request: pb.ListExecutionsRequest, call: Call) -> pb.ListExecutionsResponse:
+        """A page of the caller's executions."""
+        size = request.page_size or _DEFAULT_PAGE
+        status = pb.ExecutionStatus.Name(request.status).removeprefix("EXECUTION_STATUS_") if request.status else ""
+        before = position_of(request.page_token)
+        records = await self._repository.find(call.caller.user_id, graph_id=request.graph_id, status=status, before=before, limit=size + 1)
+        page = records[:size]
+        token = position_token(page[-1].create_time, page[-1].id) if len(records) > size else ""
+        return pb.ListExecutionsResponse(executions=map(execution_message, page), next_page_token=token)
+
+    async def list_execution_events(self, request: pb.ListExecutionEventsRequest, call: Call) -> pb.ListExecutionEventsResponse:
+        """A page of events."""
+        record = await self._own(request.execution_id, call)
+        size = request.page_size or _DEFAULT_EVENTS
+        after_seq = offset_of(request.page_token) if request.page_token else request.after_seq
+        events = await self._history.events(record, after_seq, size + 1)
+        page = events[:size]
+        token = offset_token(page[-1].seq) if len(events) > size else ""
+        return pb.ListExecutionEventsResponse(events=page, next_page_token=token)
+
+    async def watch_execution(self, request: pb.WatchExecutionRequest, call: Call) -> AsyncIterator[pb.WatchExecutionResponse]:
+        """The events after `after_seq` as they come, to the terminal one."""
+        record = await self._own(request.execution_id, call)
+        async with aclosing(self._history.watch(record, request.after_seq, self._notices.bus)) as batches:
+            async for batch in batches:
+                for event in batch:
+                    yield pb.WatchExecutionResponse(event=event)
+
+    async def list_node_executions(self, request: pb.ListNodeExecutionsRequest, call: Call) -> pb.ListNodeExecutionsResponse:
+        """A page of firings."""
+        record = await self._own(request.execution_id, call)
+        first = offset_of(request.page_token) if request.page_token else 0
+        end = first + (request.page_size or _DEFAULT_FIRINGS)
+        firings = await self._history.firings(record, request.node_id)
+        return pb.ListNodeExecutionsResponse(
+            node_executions=[node_execution_message(record.id, firing) for firing in firings[first:end]],
+            next_page_token=offset_token(end) if end < len(firings) else "",
+        )
+
+    async def cancel_execution(self, request: pb.CancelExecutionRequest, call: Call) -> pb.CancelExecutionResponse:
+        """Stops an execution and waits a moment for its end."""
+        record = await self._own(request.execution_id, call)
+        ended = await self._cancellation.cancel(record, max(call.remaining_s - 1.0, 0.0))
+        return pb.CancelExecutionResponse(execution=execution_message(ended))
+
+    async def _own(self, execution_id: str, call: Call) -> Record:
+        known = canonical_uuid(execution_id)
+        record = await self._repository.get(known, call.caller.user_id) if known else None
+        if record is None:
+            raise execution_not_found(execution_id)
+        return record
+
+
+def _object_text(values: Mapping[str, JsonValue]) -> str:
+    """A JSON object of values as they were written, in the order of their names: a map on the wire has none of its own."""
+    return orjson.dumps({name: orjson.Fragment(values[name].json or "null") for name in sorted(values)}).decode()
+
+
+def _loads(text: str, field: str) -> dict[str, Any]:
+    try:
+        loaded: dict[str, Any] = jsontext.loads(text)
+    except ValueError as error:
+        raise InvalidArgumentError(
+            "A value is not JSON.", reason="INPUT_INVALID", violations=[Violation(field, "must hold JSON text")]
+        ) from error
+    return loaded
+
+
+def _masks(text: str) -> dict[str, dict[str, Any]]:
+    masks = _loads(text, "input_masks")
+    wrong_ids = [node_id for node_id, mask in masks.items() if not isinstance(mask, dict)]
+    wrong = [Violation(f"input_masks.{node_id}", "must be a JSON object, pin to value") for node_id in wrong_ids]
+    if wrong:
+        raise input_invalid(wrong)
+    return masks
+
+
+def _check(found: Iterable[Problem]) -> None:
+    """All problems at once; those of the graph as a whole are not the inputs' fault."""
+    violations = [Violation(f"nodes.{item.node_id}.{item.field}".rstrip("."), item.message) for item in found if item.node_id]
+    if violations:
+        raise input_invalid(violations)
+    general = [Violation("graph", item.message) for item in found if not item.node_id]
+    if general:
+        raise graph_invalid(general)
