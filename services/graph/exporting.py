@@ -7,12 +7,12 @@ from services.graph.catalogue import Catalogue
 from services.graph.model import Graph, parse_object
 from services.graph.schemas import input_schema, output_schema
 from services.graph.secrets import without_secrets
+from services.graph.versions import Head
 
 
-def export_document(graph: Graph, catalogue: Catalogue) -> str:
-    """The graph as JSON text with AutoGPT's field names, secrets left out."""
-    document = _document(graph, catalogue)
-    document["is_active"] = True
+def export_document(graph: Graph, head: Head, catalogue: Catalogue) -> str:
+    """The version as JSON text with AutoGPT's field names, secrets left out."""
+    document = {**_document(graph, catalogue), "id": head.id, "version": head.version, "is_active": head.is_active}
     document["sub_graphs"] = [_document(sub, catalogue) for sub in graph.sub_graphs]
     document["input_schema"] = input_schema(graph, catalogue)
     document["output_schema"] = output_schema(graph, catalogue)

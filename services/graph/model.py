@@ -52,6 +52,11 @@ class Graph(msgspec.Struct, frozen=True):
     sub_graphs: tuple["Graph", ...] = ()
 
 
+def block_ids(graph: Graph) -> frozenset[str]:
+    """Ids of the blocks that the graph uses, in sub-graphs too."""
+    return frozenset(node.block_id for node in graph.nodes).union(*(block_ids(sub) for sub in graph.sub_graphs))
+
+
 def parse_object(text: bytes | str) -> dict[str, Any] | None:
     """The JSON object in `text` (empty text is the empty object), or None when it holds something else."""
     if not text:

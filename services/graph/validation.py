@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from services.graph.catalogue import AGENT, INPUT, NOTE, OUTPUT, WEBHOOKS, BlockView, Catalogue
-from services.graph.model import AGENT_BLOCK_ID, Graph, Link, Node, parse_object
+from services.graph.model import AGENT_BLOCK_ID, Graph, Link, Node, block_ids, parse_object
 from services.graph.pins import base_name, is_credentials_pin, is_tool_pin
 
 # Blocks whose required inputs are demanded on save already: a graph cannot be described without them.
@@ -62,8 +62,7 @@ def validate(graph: Graph, catalogue: Catalogue, *, for_run: bool = False, toler
 
 def unknown_block_ids(graph: Graph, catalogue: Catalogue) -> frozenset[str]:
     """Ids of blocks that the graph uses and that are not installed, in sub-graphs too."""
-    own = {node.block_id for node in graph.nodes if catalogue.get(node.block_id) is None}
-    return frozenset(own).union(*(unknown_block_ids(sub, catalogue) for sub in graph.sub_graphs))
+    return frozenset(block_id for block_id in block_ids(graph) if catalogue.get(block_id) is None)
 
 
 def _nested(index: int, name: str) -> str:
@@ -91,7 +90,7 @@ class _Check:
             yield from self._starts()
 
     def _texts(self) -> Iterator[Problem]:
-        for name in ("name", "description"):
+        for name in ("name", "description", "instructions"):
             if _NUL in getattr(self._graph, name):
                 yield Problem("", name, "must not hold the character U+0000", name)
 

@@ -1,5 +1,6 @@
 """Documents in and out: Treadle's own and both shapes of AutoGPT's."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -10,9 +11,12 @@ from services.graph.exporting import export_document
 from services.graph.importing import Report, import_document
 from services.graph.model import AGENT_BLOCK_ID, Graph
 from services.graph.validation import unknown_block_ids, validate
+from services.graph.versions import Head
 from tests.unit.graph.installed import block_id, installed
 from tests.unit.graph.making import calculator, exported_calculator, node
 
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+HEAD = Head("0190a000-0000-7000-8000-000000000000", 3, True, "t", "", "", "{}", "{}", NOW, NOW)
 AI_TEXT = "1f292d4a-41a4-4977-9684-7c8d560b9f91"
 
 
@@ -160,7 +164,7 @@ def test_what_is_no_graph_is_refused_with_the_place(document: dict[str, Any], fi
 
 def test_an_export_can_be_imported_again() -> None:
     before, _ = taken(exported_calculator())
-    after, report = taken(jsontext.loads(export_document(before, installed())))
+    after, report = taken(jsontext.loads(export_document(before, HEAD, installed())))
     assert (after.nodes, after.links, after.name) == (before.nodes, before.links, before.name)
     assert report.changes == []
 
@@ -171,10 +175,10 @@ def test_key_order_and_long_integers_survive() -> None:
     graph, _ = taken(jsontext.loads(jsontext.dumps(document)))
     text = bytes(graph.nodes[1].input_default).decode()
     assert text == '{"z":1,"a":123456789012345678901234567890,"operation":"Add","b":9007199254740993}'
-    assert text in export_document(graph, installed())
+    assert text in export_document(graph, HEAD, installed())
 
 
 def test_an_export_holds_no_secret() -> None:
     it = calculator()
     secret = node("s", "AgentInputBlock", name="k", secret=True, value="hush")
-    assert "hush" not in export_document(Graph(name="t", nodes=(*it.nodes, secret)), installed())
+    assert "hush" not in export_document(Graph(name="t", nodes=(*it.nodes, secret)), HEAD, installed())

@@ -1,0 +1,187 @@
+"""All SQL of the graph service. Everything is scoped by owner; times are the database's clock; each method is one transaction."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, bindparam, delete, func, insert, select, tuple_, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.engine import Row
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from mesh.ids import canonical_uuid, uuid7
+from services.graph.errors import GraphChangedError, graph_not_found, request_id_reused
+from services.graph.tables import graph, graph_version
+from services.graph.versions import Draft, Head
+
+_HEAD = select(
+    graph.c.id,
+    graph_version.c.version,
+    (graph.c.active_version == graph_version.c.version).label("is_active"),
+    graph_version.c.name,
+    graph_version.c.description,
+    graph_version.c.instructions,
+    graph_version.c.input_schema,
+    graph_version.c.output_schema,
+    graph_version.c.create_time,
+    graph.c.update_time,
+).join_from(graph, graph_version, graph.c.id == graph_version.c.graph_id)
+_IS_ACTIVE: ColumnElement[bool] = graph.c.active_version == graph_version.c.version
+_MINE = graph.c.owner_id == bindparam("owner_id")
+_ONE = _HEAD.where(graph.c.id == bindparam("id"), _MINE)
+_ACTIVE = _ONE.where(_IS_ACTIVE)
+_EXACT = _ONE.where(graph_version.c.version == bindparam("version"))
+_LIST = _HEAD.where(_MINE, _IS_ACTIVE).order_by(graph.c.update_time.desc(), graph.c.id.desc()).limit(bindparam("limit"))
+_LIST_AFTER = _LIST.where(tuple_(graph.c.update_time, graph.c.id) < tuple_(bindparam("update_time"), bindparam("last_id")))
+_VERSIONS = _ONE.where(graph_version.c.version < bindparam("below")).order_by(graph_version.c.version.desc()).limit(bindparam("limit"))
+_DOCUMENT = select(graph_version.c.document).where(
+    graph_version.c.graph_id == bindparam("id"),
+    graph_version.c.version == bindparam("version"),
+    graph_version.c.owner_id == bindparam("owner_id"),
+)
+_INSERT_GRAPH = (
+    upsert(graph).values(active_version=1, latest_version=1).on_conflict_do_nothing(index_elements=["owner_id", "request_id"])
+).returning(graph.c.id)
+_INSERT_VERSION = insert(graph_version)
+_BY_REQUEST = select(graph.c.id, graph.c.request_hash).where(_MINE, graph.c.request_id == bindparam("request_id"))
+_NEW_VERSION = (
+    update(graph)
+    .where(graph.c.id == bindparam("graph_id"), _MINE)
+    .values(latest_version=graph.c.latest_version + 1, active_version=graph.c.latest_version + 1, update_time=func.clock_timestamp())
+    .returning(graph.c.latest_version)
+)
+_ACTIVATE = (
+    update(graph)
+    .where(graph.c.id == bindparam("graph_id"), _MINE)
+    .values(active_version=bindparam("version"), update_time=func.clock_timestamp())
+)
+_DELETE = delete(graph).where(graph.c.id == bindparam("graph_id"), _MINE).returning(graph.c.id)
+# Above every version.
+_TOP = (1 << 31) - 1
+
+
+class Repository:
+    """Graphs in PostgreSQL. What belongs to somebody else is not found."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def create(self, owner_id: str, draft: Draft, request_id: str = "", request_hash: str = "") -> Head:
+        """Saves version 1 and makes it active. The same `request_id` with the same hash returns the graph of the first call.
+
+        Raises AlreadyExistsError (REQUEST_ID_REUSED) when the hash differs.
+        """
+        values = {"owner_id": owner_id, "request_id": request_id or None, "request_hash": request_hash}
+        async with self._engine.begin() as connection:
+            graph_id = (await connection.execute(_INSERT_GRAPH, {"id": UUID(uuid7()), **values})).scalar_one_or_none()
+            if graph_id is None:
+                first = (await connection.execute(_BY_REQUEST, values)).one()
+                if first.request_hash != request_hash:
+                    raise request_id_reused(request_id)
+                return await _head(connection, _EXACT, owner_id, str(first.id), 1)
+            await connection.execute(_INSERT_VERSION, _version_values(owner_id, graph_id, 1, draft))
+            return await _head(connection, _EXACT, owner_id, str(graph_id), 1)
+
+    async def update(self, owner_id: str, graph_id: str, draft: Draft, if_match: str = "") -> Head:
+        """Saves the next version and makes it active. Raises NotFoundError, and GraphChangedError when the etag is another now."""
+        async with self._engine.begin() as connection:
+            now = await _head(connection, _ACTIVE.with_for_update(of=graph), owner_id, graph_id)
+            if if_match not in ("", "*", now.etag):
+                raise GraphChangedError("The graph has changed since it was read.", metadata={"graph_id": graph_id})
+            found = await connection.execute(_NEW_VERSION, {"graph_id": UUID(now.id), "owner_id": owner_id})
+            version = int(found.scalar_one())
+            await connection.execute(_INSERT_VERSION, _version_values(owner_id, UUID(now.id), version, draft))
+            return await _head(connection, _EXACT, owner_id, graph_id, version)
+
+    async def activate(self, owner_id: str, graph_id: str, version: int) -> Head:
+        """Makes a version the active one. Changes nothing when it is already. Raises NotFoundError."""
+        async with self._engine.begin() as connection:
+            now = await _head(connection, _EXACT.with_for_update(of=graph), owner_id, graph_id, version)
+            if now.is_active:
+                return now
+            await connection.execute(_ACTIVATE, {"graph_id": UUID(now.id), "owner_id": owner_id, "version": version})
+            return await _head(connection, _EXACT, owner_id, graph_id, version)
+
+    async def delete(self, owner_id: str, graph_id: str) -> None:
+        """Deletes a graph with all its versions. Raises NotFoundError."""
+        async with self._engine.begin() as connection:
+            values = {"graph_id": _key(graph_id), "owner_id": owner_id}
+            if (await connection.execute(_DELETE, values)).scalar_one_or_none() is None:
+                raise graph_not_found(graph_id)
+
+    async def head(self, owner_id: str, graph_id: str, version: int = 0) -> Head:
+        """A version, the active one for 0. Raises NotFoundError."""
+        async with self._engine.connect() as connection:
+            return await _head(connection, _EXACT if version else _ACTIVE, owner_id, graph_id, version)
+
+    async def document(self, owner_id: str, graph_id: str, version: int) -> str:
+        """JSON text of a version; it never changes. Raises NotFoundError."""
+        async with self._engine.connect() as connection:
+            values = {"id": _key(graph_id, version), "owner_id": owner_id, "version": version}
+            text = (await connection.execute(_DOCUMENT, values)).scalar_one_or_none()
+        if text is None:
+            raise graph_not_found(graph_id, version)
+        return str(text)
+
+    async def graphs(self, owner_id: str, limit: int, after: tuple[datetime, str] | None = None) -> list[Head]:
+        """Active versions, last changed first. `after` is the update time and id of the last one seen."""
+        values: dict[str, Any] = {"owner_id": owner_id, "limit": limit}
+        if after is not None:
+            values |= {"update_time": after[0], "last_id": UUID(after[1])}
+        async with self._engine.connect() as connection:
+            rows = await connection.execute(_LIST if after is None else _LIST_AFTER, values)
+        return [_to_head(row) for row in rows]
+
+    async def versions(self, owner_id: str, graph_id: str, limit: int, below: int = _TOP) -> list[Head]:
+        """Versions below one, newest first. Empty when there is no such graph."""
+        values = {"id": _key(graph_id), "owner_id": owner_id, "limit": limit, "below": below}
+        async with self._engine.connect() as connection:
+            rows = await connection.execute(_VERSIONS, values)
+        return [_to_head(row) for row in rows]
+
+
+async def _head(connection: AsyncConnection, statement: Select[Any], owner_id: str, graph_id: str, version: int = 0) -> Head:
+    values: dict[str, Any] = {"id": _key(graph_id, version), "owner_id": owner_id}
+    if version:
+        values["version"] = version
+    row = (await connection.execute(statement, values)).one_or_none()
+    if row is None:
+        raise graph_not_found(graph_id, version)
+    return _to_head(row)
+
+
+def _key(graph_id: str, version: int = 0) -> UUID:
+    """The id as the database takes it. What is no UUID is nobody's id."""
+    text = canonical_uuid(graph_id)
+    if text is None:
+        raise graph_not_found(graph_id, version)
+    return UUID(text)
+
+
+def _version_values(owner_id: str, graph_id: UUID, version: int, draft: Draft) -> dict[str, Any]:
+    return {
+        "graph_id": graph_id,
+        "version": version,
+        "owner_id": owner_id,
+        "name": draft.graph.name,
+        "description": draft.graph.description,
+        "instructions": draft.graph.instructions,
+        "document": draft.document,
+        "input_schema": draft.input_schema,
+        "output_schema": draft.output_schema,
+    }
+
+
+def _to_head(row: Row[Any]) -> Head:
+    return Head(
+        id=str(row.id),
+        version=row.version,
+        is_active=row.is_active,
+        name=row.name,
+        description=row.description,
+        instructions=row.instructions,
+        input_schema=row.input_schema,
+        output_schema=row.output_schema,
+        create_time=row.create_time,
+        update_time=row.update_time,
+    )

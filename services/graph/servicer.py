@@ -1,0 +1,136 @@
+"""treadle.graph.v1.GraphService: from messages to the domain and back."""
+
+from collections import OrderedDict
+
+from treadle.graph.v1 import graph_service_pb2 as pb
+from treadle.type.v1.json_value_pb2 import JsonValue
+
+from mesh.call import Call
+from mesh.errors import InvalidArgumentError, Violation
+from services.graph import pages
+from services.graph.block_source import BlockSource
+from services.graph.errors import document_invalid, graph_invalid, graph_not_found
+from services.graph.exporting import export_document
+from services.graph.importing import import_document
+from services.graph.messages import graph_of, head_message, parts_message, problem_message, report_message
+from services.graph.model import Graph, block_ids, parse_object
+from services.graph.repository import Repository
+from services.graph.validation import unknown_block_ids, validate
+from services.graph.versions import Draft, Head, draft, fingerprint, read_document
+
+# Versions whose nodes and links are kept at hand; they never change.
+MAX_KEPT = 256
+MAX_KEPT_NODES = 500
+
+
+class GraphServicer:
+    """The handlers of GraphService."""
+
+    def __init__(self, repository: Repository, blocks: BlockSource) -> None:
+        self._repository = repository
+        self._blocks = blocks
+        self._kept: OrderedDict[tuple[str, int], pb.Graph] = OrderedDict()
+
+    async def create_graph(self, request: pb.CreateGraphRequest, call: Call) -> pb.CreateGraphResponse:
+        """Saves version 1."""
+        _check_request_id(request.request_id)
+        made = await self._checked(graph_of(request.graph))
+        mark = fingerprint(request.graph.SerializeToString(deterministic=True)) if request.request_id else ""
+        head = await self._repository.create(call.caller.user_id, made, request.request_id, mark)
+        return pb.CreateGraphResponse(graph=await self._full(head, call))
+
+    async def get_graph(self, request: pb.GetGraphRequest, call: Call) -> pb.GetGraphResponse:
+        """A version, the active one when none is named."""
+        head = await self._repository.head(call.caller.user_id, request.graph_id, request.version)
+        return pb.GetGraphResponse(graph=await self._full(head, call))
+
+    async def list_graphs(self, request: pb.ListGraphsRequest, call: Call) -> pb.ListGraphsResponse:
+        """A page of the caller's graphs."""
+        size = request.page_size or pages.DEFAULT_PAGE_SIZE
+        after = pages.graph_position(request.page_token)
+        heads = await self._repository.graphs(call.caller.user_id, size + 1, after)
+        token = pages.graph_token(heads[size - 1].update_time, heads[size - 1].id) if len(heads) > size else ""
+        return pb.ListGraphsResponse(graphs=[head_message(head) for head in heads[:size]], next_page_token=token)
+
+    async def update_graph(self, request: pb.UpdateGraphRequest, call: Call) -> pb.UpdateGraphResponse:
+        """Saves the next version. Placeholders that the active version has may stay."""
+        owner_id = call.caller.user_id
+        head = await self._repository.head(owner_id, request.graph_id)
+        before = read_document(await self._repository.document(owner_id, head.id, head.version))
+        made = await self._checked(graph_of(request.graph), before)
+        head = await self._repository.update(owner_id, head.id, made, call.metadata.get("if-match", ""))
+        return pb.UpdateGraphResponse(graph=await self._full(head, call))
+
+    async def delete_graph(self, request: pb.DeleteGraphRequest, call: Call) -> pb.DeleteGraphResponse:
+        """Deletes a graph with all its versions."""
+        await self._repository.delete(call.caller.user_id, request.graph_id)
+        return pb.DeleteGraphResponse()
+
+    async def list_graph_versions(self, request: pb.ListGraphVersionsRequest, call: Call) -> pb.ListGraphVersionsResponse:
+        """A page of the versions, newest first."""
+        size = request.page_size or pages.DEFAULT_PAGE_SIZE
+        below = pages.version_position(request.page_token)
+        more = {} if below is None else {"below": below}
+        heads = await self._repository.versions(call.caller.user_id, request.graph_id, size + 1, **more)
+        if not heads and below is None:
+            raise graph_not_found(request.graph_id)
+        token = pages.version_token(heads[size - 1].version) if len(heads) > size else ""
+        return pb.ListGraphVersionsResponse(graphs=[head_message(head) for head in heads[:size]], next_page_token=token)
+
+    async def activate_graph(self, request: pb.ActivateGraphRequest, call: Call) -> pb.ActivateGraphResponse:
+        """Makes a version the active one."""
+        head = await self._repository.activate(call.caller.user_id, request.graph_id, request.version)
+        return pb.ActivateGraphResponse(graph=await self._full(head, call))
+
+    async def import_graph(self, request: pb.ImportGraphRequest, call: Call) -> pb.ImportGraphResponse:
+        """Saves a document as a new graph."""
+        document = parse_object(request.document.json)
+        if document is None:
+            raise document_invalid("document", "must be a JSON object")
+        graph, report = import_document(document, await self._blocks.get())
+        made = await self._checked(graph, graph)
+        head = await self._repository.create(call.caller.user_id, made)
+        return pb.ImportGraphResponse(graph=await self._full(head, call), report=report_message(report))
+
+    async def export_graph(self, request: pb.ExportGraphRequest, call: Call) -> pb.ExportGraphResponse:
+        """A version as a document."""
+        head = await self._repository.head(call.caller.user_id, request.graph_id, request.version)
+        graph = read_document(await self._repository.document(call.caller.user_id, head.id, head.version))
+        text = export_document(graph, head, await self._blocks.get())
+        call.response_headers["etag"] = head.etag
+        return pb.ExportGraphResponse(document=JsonValue(json=text))
+
+    async def validate_graph(self, request: pb.ValidateGraphRequest, call: Call) -> pb.ValidateGraphResponse:
+        """All that keeps a graph from being saved and run."""
+        graph = graph_of(request.graph)
+        problems = validate(graph, await self._blocks.get(block_ids(graph)), for_run=True)
+        return pb.ValidateGraphResponse(problems=map(problem_message, problems))
+
+    async def _checked(self, graph: Graph, before: Graph | None = None) -> Draft:
+        """The graph, ready to be saved. Blocks that are missing in `before` too are tolerated. Raises InvalidArgumentError."""
+        catalogue = await self._blocks.get(block_ids(graph))
+        tolerated = frozenset() if before is None else unknown_block_ids(before, catalogue)
+        problems = validate(graph, catalogue, tolerated=tolerated)
+        if problems:
+            raise graph_invalid(problems)
+        return draft(graph, catalogue)
+
+    async def _full(self, head: Head, call: Call) -> pb.Graph:
+        """The version with its nodes and links. Read for the caller, who has just been shown to own it."""
+        key = head.id, head.version
+        parts = self._kept.get(key)
+        if parts is None:
+            parts = parts_message(read_document(await self._repository.document(call.caller.user_id, *key)))
+            if len(parts.nodes) <= MAX_KEPT_NODES:
+                self._kept[key] = parts
+            if len(self._kept) > MAX_KEPT:
+                self._kept.popitem(last=False)
+        else:
+            self._kept.move_to_end(key)
+        call.response_headers["etag"] = head.etag
+        return head_message(head, parts)
+
+
+def _check_request_id(request_id: str) -> None:
+    if "\x00" in request_id:
+        raise InvalidArgumentError("The request_id is not a UUID.", violations=[Violation("request_id", "must be a UUID")])
