@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import nats
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 
@@ -48,19 +47,21 @@ async def open_bus(url: str, name: str) -> Bus:
         _log.warning("bus_error", error=type(error).__name__, detail=str(error))
 
     async def on_lost() -> None:
-        _log.warning("bus_lost")
+        if not client.is_draining and not client.is_closed:
+            _log.warning("bus_lost")
 
     async def on_back() -> None:
         _log.info("bus_back")
 
-    client = await nats.connect(
+    client = Client()
+    await client.connect(
         url,
         name=name,
         error_cb=on_error,
         disconnected_cb=on_lost,
         reconnected_cb=on_back,
         connect_timeout=CONNECT_TIMEOUT_S,
-        reconnect_time_wait=RECONNECT_WAIT_S,
+        reconnect_time_wait=RECONNECT_WAIT_S,  # type: ignore[arg-type]  # said to be an int, taken as seconds of any kind
         max_reconnect_attempts=-1,
         ping_interval=PING_EVERY_S,
         max_outstanding_pings=MAX_MISSED_PINGS,

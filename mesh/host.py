@@ -87,12 +87,12 @@ def find_services(names: Sequence[str]) -> list[Service]:
 @asynccontextmanager
 async def hosted(services: Sequence[Service], settings: Settings) -> AsyncIterator[Host]:
     """Serves while the context lasts. Leaving it drains: NOT_SERVING, calls in flight, consumers, connections, in this order."""
-    name = "+".join(service.name for service in services)
+    names = [service.name for service in services]
     async with AsyncExitStack() as stack:
-        tracing = make_tracing(settings, name)
+        tracing = make_tracing(settings, "+".join(names))
         stack.push_async_callback(_end_tracing, tracing)
-        clients = Clients(settings, services[0].name, ServiceTokens.from_settings(settings))
-        resources = Resources(settings, services[0].name, clients)
+        clients = Clients(settings, names[0], ServiceTokens.from_settings(settings))
+        resources = Resources(settings, names[0], clients)
         stack.push_async_callback(resources.close)
         health = Health({"postgres": resources.ping_database, "nats": resources.ping_bus, "cache": resources.ping_cache})
         grpc_door = GrpcDoor(settings, health.servicer)
@@ -104,7 +104,7 @@ async def hosted(services: Sequence[Service], settings: Settings) -> AsyncIterat
         metrics = Metrics()
         dispatcher = Dispatcher(
             {full_name: servicer for item in running for full_name, servicer in item.servicers.items()},
-            _chain(settings, metrics, tracing, clients),
+            _chain(settings, metrics, tracing, clients, names),
         )
         for service, item in zip(services, running, strict=True):
             health.watch(Watched((service.name, *item.servicers), service.needs, item.is_healthy))
@@ -126,22 +126,21 @@ async def _drain(settings: Settings, health: Health, dispatcher: Dispatcher, grp
     await asyncio.gather(grpc_door.stop(settings.drain_s), http_server.stop())
 
 
-def _chain(settings: Settings, metrics: Metrics, tracing: Tracing, clients: Clients) -> list[Any]:
+def _chain(settings: Settings, metrics: Metrics, tracing: Tracing, clients: Clients, names: Sequence[str]) -> list[Any]:
     return standard_chain(
         settings,
         metrics=metrics,
         tracing=tracing,
-        users=TokenVerifier(settings.issuer, _key_source(clients)),
+        users=TokenVerifier(settings.issuer, _key_source(clients, names)),
         services=ServiceTokens.from_settings(settings),
         violations=_violations(),
     )
 
 
-def _key_source(clients: Clients) -> Any:
-    """Fetches the public keys from the auth service, as a workload that may: the auth service itself is no client of its own."""
+def _key_source(clients: Clients, names: Sequence[str]) -> Any:
+    """Fetches the public keys from the auth service, as the first service here that may: the auth service is no client of its own."""
     allowed = methods()[_GET_JWKS].callers
-    workload = clients.workload if clients.workload in allowed else min(allowed - {"edge"})
-    caller = clients.for_workload(workload)
+    caller = clients.for_workload(next((name for name in names if name in allowed), names[0]))
 
     async def fetch() -> list[Jwk]:
         answer = await AuthServiceStub(caller.channel("auth")).GetJwks(GetJwksRequest())

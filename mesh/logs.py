@@ -48,7 +48,7 @@ def configure(settings: Settings, service: str = "") -> None:
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer),
+        logger_factory=_Lines,
         cache_logger_on_first_use=True,
     )
     _configure_libraries(level, shared, renderer)
@@ -107,6 +107,20 @@ def _renderer(settings: Settings) -> Callable[[Any, str, MutableMapping[str, Any
     return lambda logger, name, event: str(console(logger, name, event)).encode()
 
 
+class _Lines:
+    """Writes lines to stderr as it is now. A log that cannot be written must not fail the call it speaks of."""
+
+    def __init__(self, *_: Any) -> None:
+        self.debug = self.info = self.warning = self.error = self.critical = self.exception = self.msg
+
+    def msg(self, line: bytes) -> None:
+        try:
+            sys.stderr.buffer.write(line + b"\n")
+            sys.stderr.buffer.flush()
+        except (OSError, ValueError):
+            return
+
+
 class _LibraryHandler(logging.Handler):
     """Brings records of the standard `logging` into the same form."""
 
@@ -121,8 +135,7 @@ class _LibraryHandler(logging.Handler):
             event["exc_info"] = record.exc_info
         for processor in self._processors:
             event = processor(None, record.levelname.lower(), event)
-        sys.stderr.buffer.write(self._render(None, record.levelname.lower(), event) + b"\n")
-        sys.stderr.buffer.flush()
+        _Lines().msg(self._render(None, record.levelname.lower(), event))
 
 
 def _configure_libraries(level: int, processors: list[Processor], render: Callable[[Any, str, MutableMapping[str, Any]], bytes]) -> None:

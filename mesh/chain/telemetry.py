@@ -26,7 +26,7 @@ class Telemetry:
     def __init__(self, metrics: Metrics, tracing: Tracing) -> None:
         """`metrics` and `tracing` of the process."""
         self._metrics = metrics
-        self._tracing = tracing
+        self.tracing = tracing
 
     async def enter(self, call: Call, request: Message) -> Leave | None:
         """Never refuses."""
@@ -34,7 +34,7 @@ class Telemetry:
         metrics = self._metrics
         metrics.started(method)
         start = perf_counter()
-        span = self._tracing.start(method, call.metadata)
+        span = self.tracing.start(method, call.metadata)
         token = context.attach(trace.set_span_in_context(span)) if span is not None else None
 
         def leave(error: BaseException | None) -> BaseException | None:
