@@ -13,9 +13,9 @@ from nats.aio.msg import Msg
 
 from gateway import events
 from gateway.events import EventText
-from gateway.executions import Executions, Followed
+from gateway.executions import OVERLOADED, Executions, Followed
 from mesh.call import Caller
-from mesh.errors import DeadlineExceededError, NotFoundError, UnavailableError
+from mesh.errors import DeadlineExceededError, NotFoundError, ResourceExhaustedError, UnavailableError
 from mesh.tail import Source, Tail
 
 # A lost bus message is noticed by the next one, or after this long by a look into the journal.
@@ -30,7 +30,7 @@ _FIRST_PAUSE_S = 0.1
 # What a channel gives: events in order, some at a time.
 Batches = AsyncGenerator[Sequence[EventText], None]
 
-_AWAY = (UnavailableError, DeadlineExceededError)
+_AWAY = (UnavailableError, DeadlineExceededError, ResourceExhaustedError)
 
 
 class TooSlowError(Exception):
@@ -58,7 +58,9 @@ class Channels:
                     async for batch in batches:
                         seq, pause_s = batch[-1].seq, _FIRST_PAUSE_S
                         yield batch
-            except _AWAY:
+            except _AWAY as error:
+                if isinstance(error, ResourceExhaustedError) and error.reason != OVERLOADED:
+                    raise
                 await asyncio.sleep(pause_s * random.uniform(0.5, 1.5))  # noqa: S311 - spreads retries
                 pause_s = min(pause_s * 2, _MAX_PAUSE_S)
             else:

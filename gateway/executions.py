@@ -22,6 +22,7 @@ from gateway.event_json import text_of
 from gateway.events import EventText
 from mesh.call import Call, Caller, current_call
 from mesh.contract import methods
+from mesh.errors import ResourceExhaustedError
 from mesh.identity.access_token import Jwk
 from mesh.ids import uuid7
 
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 # Events per page of a replay.
 PAGE_SIZE = 200
+# The service refuses because it has too much to do, not because the answer is too large.
+OVERLOADED = "OVERLOADED"
 
 _ENDED = frozenset(
     {
@@ -76,11 +79,18 @@ class Executions:
         return Followed(found.id, found.graph_id, found.last_seq, found.status in _ENDED)
 
     async def events(self, caller: Caller, execution_id: str, after_seq: int) -> Sequence[EventText]:
-        """The next events after `after_seq`, at most a page of them."""
-        request = ListExecutionEventsRequest(execution_id=execution_id, after_seq=after_seq, page_size=PAGE_SIZE)
-        with _for(caller, "/treadle.execution.v1.ExecutionService/ListExecutionEvents"):
-            page = await self._executions.ListExecutionEvents(request)
-        return [text_of(event) for event in page.events]
+        """The next events after `after_seq`: a page of them, fewer when their values are so large that they fill no message together."""
+        size = PAGE_SIZE
+        while True:
+            request = ListExecutionEventsRequest(execution_id=execution_id, after_seq=after_seq, page_size=size)
+            try:
+                with _for(caller, "/treadle.execution.v1.ExecutionService/ListExecutionEvents"):
+                    page = await self._executions.ListExecutionEvents(request)
+                return [text_of(event) for event in page.events]
+            except ResourceExhaustedError as error:
+                if size == 1 or error.reason == OVERLOADED:
+                    raise
+                size = max(1, size // 5)
 
     async def check_graph(self, caller: Caller, graph_id: str) -> str:
         """The graph's id. Raises NOT_FOUND (GRAPH_NOT_FOUND)."""

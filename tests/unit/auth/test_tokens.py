@@ -7,7 +7,7 @@ import time
 import pytest
 
 from mesh.errors import UnauthenticatedError
-from mesh.identity.access_token import TokenVerifier
+from mesh.identity.access_token import Jwk, TokenVerifier
 from services.auth.account import Account, default_name, normal_email
 from services.auth.keys import KeyRing, SigningKey
 from services.auth.tokens import USER_SCOPES, AccessTokens, digest, new_refresh_token
@@ -16,7 +16,7 @@ _ACCOUNT = Account("0198c0de-0000-7000-8000-000000000001", "ann@example.com", "A
 
 
 def _verifier(ring: KeyRing, issuer: str = "https://issuer.test") -> TokenVerifier:
-    async def keys() -> list[dict[str, str]]:
+    async def keys() -> list[Jwk]:
         return [key.public_jwk for key in ring.keys]
 
     return TokenVerifier(issuer, keys)
