@@ -20,9 +20,9 @@ DATA = Path(__file__).parents[2] / "data" / "semantics" / "scenarios.json"
 SCENARIOS = {scenario["id"]: scenario for scenario in json.loads(DATA.read_text())["scenarios"]}
 
 # Nested agents, and prices, are not there yet; links to unknown pins are refused when a graph is saved, not by the engine.
-LATER = {id for id, scenario in SCENARIOS.items() if scenario.get("sub_agents") or scenario.get("prices")}
-ON_SAVE = {id for id, scenario in SCENARIOS.items() if "refused_on_save" in scenario["expected"]}
-REFUSED = {id for id, scenario in SCENARIOS.items() if "not_started" in scenario["expected"]}
+LATER = {key for key, scenario in SCENARIOS.items() if scenario.get("sub_agents") or scenario.get("prices")}
+ON_SAVE = {key for key, scenario in SCENARIOS.items() if "refused_on_save" in scenario["expected"]}
+REFUSED = {key for key, scenario in SCENARIOS.items() if "not_started" in scenario["expected"]}
 RUN = SCENARIOS.keys() - LATER - ON_SAVE - REFUSED
 
 # The platform starts its starting nodes in reverse listing order, Treadle in listing order, so values of two inputs meet the other way.
@@ -31,7 +31,7 @@ _RAISED = re.compile(r"raised by \w+ with message: (.*)\. block_id: \S+")
 
 
 def _plan(scenario: dict[str, Any]) -> Plan:
-    nodes = [{"id": id, **node} for id, node in scenario["nodes"].items()]
+    nodes = [{"id": key, **node} for key, node in scenario["nodes"].items()]
     return Plan.compile({"nodes": nodes, "links": [link(text) for text in scenario["links"]]}, BlockRegistry.installed())
 
 
