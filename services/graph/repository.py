@@ -44,18 +44,19 @@ _INSERT_GRAPH = (
 ).returning(graph.c.id)
 _INSERT_VERSION = insert(graph_version)
 _BY_REQUEST = select(graph.c.id, graph.c.request_hash).where(_MINE, graph.c.request_id == bindparam("request_id"))
+# In an update, names of columns belong to the values.
+_TARGET = (graph.c.id == bindparam("target"), graph.c.owner_id == bindparam("owner"))
+# Taken alone and first: a join that waits for a lock would find the row that it joined on changed, and nothing at all.
+_LOCK = select(graph.c.id).where(*_TARGET).with_for_update()
+_NEXT = graph.c.latest_version + 1
 _NEW_VERSION = (
     update(graph)
-    .where(graph.c.id == bindparam("graph_id"), _MINE)
-    .values(latest_version=graph.c.latest_version + 1, active_version=graph.c.latest_version + 1, update_time=func.clock_timestamp())
+    .where(*_TARGET)
+    .values(latest_version=_NEXT, active_version=_NEXT, update_time=func.clock_timestamp())
     .returning(graph.c.latest_version)
 )
-_ACTIVATE = (
-    update(graph)
-    .where(graph.c.id == bindparam("graph_id"), _MINE)
-    .values(active_version=bindparam("version"), update_time=func.clock_timestamp())
-)
-_DELETE = delete(graph).where(graph.c.id == bindparam("graph_id"), _MINE).returning(graph.c.id)
+_ACTIVATE = update(graph).where(*_TARGET).values(active_version=bindparam("active"), update_time=func.clock_timestamp())
+_DELETE = delete(graph).where(*_TARGET).returning(graph.c.id)
 # Above every version.
 _TOP = (1 << 31) - 1
 
@@ -85,10 +86,11 @@ class Repository:
     async def update(self, owner_id: str, graph_id: str, draft: Draft, if_match: str = "") -> Head:
         """Saves the next version and makes it active. Raises NotFoundError, and GraphChangedError when the etag is another now."""
         async with self._engine.begin() as connection:
-            now = await _head(connection, _ACTIVE.with_for_update(of=graph), owner_id, graph_id)
+            await connection.execute(_LOCK, {"target": _key(graph_id), "owner": owner_id})
+            now = await _head(connection, _ACTIVE, owner_id, graph_id)
             if if_match not in ("", "*", now.etag):
                 raise GraphChangedError("The graph has changed since it was read.", metadata={"graph_id": graph_id})
-            found = await connection.execute(_NEW_VERSION, {"graph_id": UUID(now.id), "owner_id": owner_id})
+            found = await connection.execute(_NEW_VERSION, {"target": UUID(now.id), "owner": owner_id})
             version = int(found.scalar_one())
             await connection.execute(_INSERT_VERSION, _version_values(owner_id, UUID(now.id), version, draft))
             return await _head(connection, _EXACT, owner_id, graph_id, version)
@@ -96,16 +98,17 @@ class Repository:
     async def activate(self, owner_id: str, graph_id: str, version: int) -> Head:
         """Makes a version the active one. Changes nothing when it is already. Raises NotFoundError."""
         async with self._engine.begin() as connection:
-            now = await _head(connection, _EXACT.with_for_update(of=graph), owner_id, graph_id, version)
+            await connection.execute(_LOCK, {"target": _key(graph_id, version), "owner": owner_id})
+            now = await _head(connection, _EXACT, owner_id, graph_id, version)
             if now.is_active:
                 return now
-            await connection.execute(_ACTIVATE, {"graph_id": UUID(now.id), "owner_id": owner_id, "version": version})
+            await connection.execute(_ACTIVATE, {"target": UUID(now.id), "owner": owner_id, "active": version})
             return await _head(connection, _EXACT, owner_id, graph_id, version)
 
     async def delete(self, owner_id: str, graph_id: str) -> None:
         """Deletes a graph with all its versions. Raises NotFoundError."""
         async with self._engine.begin() as connection:
-            values = {"graph_id": _key(graph_id), "owner_id": owner_id}
+            values = {"target": _key(graph_id), "owner": owner_id}
             if (await connection.execute(_DELETE, values)).scalar_one_or_none() is None:
                 raise graph_not_found(graph_id)
 
