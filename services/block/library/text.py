@@ -5,6 +5,9 @@ from typing import Any
 from services.block.library.support.templating import render
 from services.block.sdk import Block, BlockContext, BlockError, BlockInput, BlockOutput, BlockResult, Category, Effect, Vector, pin
 
+# A few small texts can make a huge one.
+MAX_TEXT_CHARS = 10_000_000
+
 
 class TextOutput(BlockOutput):
     """A text."""
@@ -28,7 +31,8 @@ class CombineTextsBlock(Block):
     Output = TextOutput
 
     async def run(self, input: Input, ctx: BlockContext) -> BlockResult:
-        """Never fails."""
+        """Fails when the text would be longer than MAX_TEXT_CHARS characters."""
+        _check_length(sum(map(len, input.input)) + len(input.delimiter) * max(0, len(input.input) - 1))
         yield "output", input.delimiter.join(input.input)
 
     vectors = (Vector(input={"input": ["a", "b"], "delimiter": ", "}, outputs=[("output", "a, b")]),)
@@ -86,7 +90,8 @@ class TextReplaceBlock(Block):
     Output = TextOutput
 
     async def run(self, input: Input, ctx: BlockContext) -> BlockResult:
-        """Never fails."""
+        """Fails when the text would be longer than MAX_TEXT_CHARS characters."""
+        _check_length(len(input.text) + input.text.count(input.old) * (len(input.new) - len(input.old)))
         yield "output", input.text.replace(input.old, input.new)
 
     vectors = (Vector(input={"text": "aaa", "old": "a", "new": "b"}, outputs=[("output", "bbb")]),)
@@ -142,3 +147,8 @@ class FillTextTemplateBlock(Block):
         Vector(input={"values": {"a": {"b": 5}}, "format": "{{ a.b + 1 }}"}, outputs=[("output", "6")]),
         Vector(input={"values": {}, "format": "{{ 2 ** 2000 }}"}, error="Exponent too large"),
     )
+
+
+def _check_length(length: int) -> None:
+    if length > MAX_TEXT_CHARS:
+        raise BlockError(f"The text would be longer than {MAX_TEXT_CHARS} characters")

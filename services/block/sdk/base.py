@@ -43,6 +43,9 @@ def pin(
         extra["placeholder"] = placeholder
     if default_factory is not None:
         constraints["default_factory"] = default_factory
+        made = default_factory()
+        # JSON Schema shows a default only where it is told of it.
+        extra["default"] = made.model_dump(mode="json") if isinstance(made, BaseModel) else made
     else:
         constraints["default"] = default
     if alias is not None:

@@ -95,6 +95,8 @@ def test_a_block_has_the_pins_that_graphs_rely_on(block: Block) -> None:
         shown = schema["properties"][pin["name"]]
         if pin["type"] not in UNIONS and "type" in shown:
             assert shown["type"] == pin["type"], pin["name"]
+        if "default" in pin:
+            assert shown["default"] == pin["default"], pin["name"]
     outputs = block.Output.model_json_schema(mode="serialization")["properties"]
     assert {pin["name"] for pin in wanted["outputs"]} == set(outputs)
 

@@ -87,3 +87,32 @@ def test_ordinary_templates_work_under_the_limits() -> None:
     )
     values = {"rows": [{"name": "a", "sum": 1}, {"name": "b", "sum": 2.5}], "total": {"n": 2}}
     assert list(run_now(block, {"values": values, "format": template}, CTX)) == [("output", "1/2 a: 1.00\n2/2 b: 2.50\na, b n=2")]
+
+
+@pytest.mark.parametrize(
+    ("block_id", "data"),
+    [
+        ("7e7c87ab-3469-4bcc-9abe-67705091b713", {"text": "a" * 100_000, "old": "a", "new": "b" * 1000}),
+        ("e30a4d42-7b7d-4e6a-b36e-1f9b8e3b7d85", {"input": [""] * 100_000, "delimiter": "b" * 1000}),
+    ],
+)
+def test_a_small_input_cannot_make_a_huge_text(block_id: str, data: dict[str, object]) -> None:
+    block = BlockRegistry.installed().get(block_id)
+    assert block is not None
+    with pytest.raises(BlockError, match="longer than"):
+        list(run_now(block, data, CTX))
+
+
+@pytest.mark.parametrize(
+    ("block_id", "data"),
+    [
+        ("d3a7d896-3b78-4f44-8b4b-48fbf4f0bcd8", {"text": "```py " * 50_000}),
+        ("2570e8fe-8447-43ed-84c7-70d657923231", {"text": "\\N{" * 50_000}),
+    ],
+)
+def test_work_grows_with_the_text_not_with_its_square(block_id: str, data: dict[str, object]) -> None:
+    block = BlockRegistry.installed().get(block_id)
+    assert block is not None
+    before = time.process_time()
+    list(run_now(block, data, CTX))
+    assert time.process_time() - before < 2
