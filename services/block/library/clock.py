@@ -68,6 +68,11 @@ def _now(format_type: StrftimeFormat | IsoFormat, ctx: BlockContext) -> dt.datet
     return dt.datetime.now(tz=ZoneInfo(name))
 
 
+def _iso_time(moment: dt.datetime) -> str:
+    # The time part of the whole moment: a time alone does not know its offset from UTC.
+    return moment.isoformat().partition("T")[2]
+
+
 class GetCurrentTimeBlock(Block):
     """Gives the time of day."""
 
@@ -90,7 +95,7 @@ class GetCurrentTimeBlock(Block):
 
     async def run(self, input: Input, ctx: BlockContext) -> BlockResult:
         """Never fails."""
-        yield "time", input.format_type.text(_now(input.format_type, ctx), lambda moment: moment.timetz().isoformat())
+        yield "time", input.format_type.text(_now(input.format_type, ctx), _iso_time)
 
     vectors = (Vector(input={"trigger": "t", "format_type": {"discriminator": "strftime", "format": "%%"}}, outputs=[("time", "%")]),)
 
