@@ -15,6 +15,7 @@ _LINK = re.compile(r"^\s*(?P<source>[^.\s]+)\.(?P<out>.+?)\s*->\s*(?P<sink>[^.\s
 _NODE_KEYS = {"block", "input", "name", "position"}
 _GRAPH_KEYS = {"id", "name", "description", "instructions", "nodes", "links"}
 _COLUMN_WIDTH = 350
+_TAGS_OF_OLD = {"tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:bool"}
 
 
 def read_document(path: Path, block_ids: "BlockIds") -> str:
@@ -27,7 +28,7 @@ def read_document(path: Path, block_ids: "BlockIds") -> str:
         _check_json(path, text)
         return text
     try:
-        document = yaml.safe_load(text)
+        document = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
     except yaml.YAMLError as error:
         raise CliError(f"{path} is not YAML: {error}", Exit.BAD_INPUT) from error
     if not isinstance(document, dict):
@@ -37,7 +38,19 @@ def read_document(path: Path, block_ids: "BlockIds") -> str:
     try:
         return jsontext.dumps(graph)
     except TypeError as error:
-        raise CliError(f"{path} holds a value that JSON has no word for ({error}); put dates in quotes.", Exit.BAD_INPUT) from error
+        raise CliError(f"{path} holds a value that JSON has no word for: {error}", Exit.BAD_INPUT) from error
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as people mean it: dates stay text, and only true and false are booleans, not yes, no, on and off."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - as in the base class
+        first: [(tag, pattern) for tag, pattern in resolvers if tag not in _TAGS_OF_OLD]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
 
 
 class BlockIds:

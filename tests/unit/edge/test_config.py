@@ -1,0 +1,97 @@
+"""The edge's configuration says what the contracts say, and Envoy accepts it."""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from mesh.contract import methods
+from mesh.edge.config import edge_config
+from mesh.edge.routes import all_routes, path_matcher
+from mesh.edge.targets import Doors, EdgeTargets
+from mesh.local import envoy
+
+DOORS = Doors(grpc="127.0.0.1:7001", http="127.0.0.1:7002")
+
+
+def targets(folder: Path) -> EdgeTargets:
+    domains = {method.domain for method in methods().values()}
+    return EdgeTargets("127.0.0.1:7000", folder / "admin.sock", "https://issuer", dict.fromkeys(domains, DOORS), DOORS)
+
+
+def first_match(path: str) -> dict[str, object]:
+    for route in all_routes(methods()):
+        match = route["match"]
+        pattern = match.get("safe_regex", {}).get("regex")
+        if match.get("path") == path or (pattern and re.fullmatch(pattern, path)) or path.startswith(match.get("prefix", "\0")):
+            return dict(route)
+    raise AssertionError(f"nothing matches {path}")
+
+
+def test_envoy_accepts_it(tmp_path: Path) -> None:
+    config = tmp_path / "envoy.json"
+    config.write_text(json.dumps(edge_config(methods(), targets(tmp_path))))
+    command = [str(envoy.binary()), "--mode", "validate", "-c", str(config), "--use-dynamic-base-id"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr[-2000:]
+
+
+@pytest.mark.parametrize("method", [m for m in methods().values() if "edge" in m.callers], ids=lambda m: m.full_name)
+def test_every_method_of_clients_has_both_routes_with_its_times(method: object) -> None:
+    assert hasattr(method, "http")
+    grpc_route = first_match(method.full_name)["route"]  # type: ignore[attr-defined]
+    rest_path = re.sub(r"\{[^}]*\}", "some-id", method.http.path)
+    rest_route = first_match(rest_path)["route"]
+    assert isinstance(grpc_route, dict)
+    assert isinstance(rest_route, dict)
+    domain, is_stream = method.domain, method.is_server_streaming  # type: ignore[attr-defined]
+    assert grpc_route["cluster"] == f"{domain}.grpc"
+    assert rest_route["cluster"] == f"{domain}.http"
+    if is_stream:
+        assert grpc_route["timeout"] == rest_route["timeout"] == "0s"
+    else:
+        assert float(rest_route["timeout"].rstrip("s")) > method.timeout_s  # type: ignore[attr-defined]
+
+
+def test_only_idempotent_methods_are_repeated_after_an_error_status() -> None:
+    for method in methods().values():
+        if "edge" in method.callers:
+            route = first_match(method.full_name)["route"]
+            assert isinstance(route, dict)
+            assert ("unavailable" in route["retry_policy"]["retry_on"]) == method.is_idempotent
+
+
+def test_methods_for_the_mesh_alone_have_no_route() -> None:
+    routed = {route["match"].get("path") for route in all_routes(methods())}
+    for method in methods().values():
+        assert ("edge" in method.callers) == (method.full_name in routed)
+
+
+def test_unknown_paths_end_at_the_edge_and_the_rest_goes_to_the_gateway() -> None:
+    assert first_match("/v1/nothing")["direct_response"] == {"status": 404}
+    for path in ("/v1/ws", "/v1/ws-tickets", "/graphql", "/"):
+        route = first_match(path)["route"]
+        assert isinstance(route, dict)
+        assert route["cluster"] == "gateway"
+
+
+def test_a_verb_behind_a_colon_is_part_of_the_path_not_of_the_id() -> None:
+    plain = path_matcher("/v1/graphs/{graph_id}")["safe_regex"]["regex"]
+    custom = path_matcher("/v1/graphs/{graph_id}:export")["safe_regex"]["regex"]
+    assert re.fullmatch(plain, "/v1/graphs/abc")
+    assert not re.fullmatch(plain, "/v1/graphs/abc/versions")
+    assert re.fullmatch(custom, "/v1/graphs/abc:export")
+    assert not re.fullmatch(custom, "/v1/graphs/abc")
+
+
+def test_strangers_are_stopped_exactly_where_the_contract_says(tmp_path: Path) -> None:
+    listener = edge_config(methods(), targets(tmp_path))["static_resources"]["listeners"][0]
+    manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+    rules = next(f for f in manager["http_filters"] if f["name"].endswith("jwt_authn"))["typed_config"]["rules"]
+    needs = {rule["match"].get("path"): "requires" in rule for rule in rules}
+    for method in methods().values():
+        if "edge" in method.callers:
+            assert needs[method.full_name] == (not method.is_public)
+    assert listener["enable_reuse_port"] is False
