@@ -2,10 +2,9 @@
 
 import asyncio
 import random
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
-from typing import cast
 
 import nats.errors
 from nats.aio.client import Client
@@ -15,15 +14,14 @@ from gateway import events
 from gateway.events import EventText
 from gateway.executions import OVERLOADED, Executions, Followed
 from mesh.call import Caller
-from mesh.errors import DeadlineExceededError, NotFoundError, ResourceExhaustedError, UnavailableError
+from mesh.errors import DeadlineExceededError, ResourceExhaustedError, UnavailableError
+from mesh.streams import execution_subject
 from mesh.tail import Source, Tail
 
 # A lost bus message is noticed by the next one, or after this long by a look into the journal.
 IDLE_POLL_S = 3.0
 # Bus messages of a graph that may wait for a slow socket.
 MAX_BEHIND = 1024
-# Executions whose graph is remembered.
-MAX_KNOWN = 10_000
 _MAX_PAUSE_S = 5.0
 _FIRST_PAUSE_S = 0.1
 
@@ -43,7 +41,6 @@ class Channels:
     def __init__(self, executions: Executions, client: Client) -> None:
         self.executions = executions
         self._client = client
-        self._graph_of: OrderedDict[str, str] = OrderedDict()
 
     async def execution(self, caller: Caller, followed: Followed, after_seq: int) -> Batches:
         """Batches of events from `after_seq` + 1 on, each event once and in order; ends after the last one.
@@ -53,8 +50,7 @@ class Channels:
         seq, pause_s = after_seq, _FIRST_PAUSE_S
         while True:
             try:
-                batches = cast(Batches, self._tail(caller, followed).follow(seq))
-                async with aclosing(batches):
+                async with aclosing(self._tail(caller, followed).follow(seq)) as batches:
                     async for batch in batches:
                         seq, pause_s = batch[-1].seq, _FIRST_PAUSE_S
                         yield batch
@@ -77,20 +73,21 @@ class Channels:
 
         async def on_message(message: Msg) -> None:
             nonlocal is_late
+            if (message.headers or {}).get(events.GRAPH_HEADER) != graph_id:
+                return
             is_late = is_late or len(waiting) >= MAX_BEHIND
             if not is_late:
                 waiting.append(message)
             arrived.set()
 
-        subscription = await self._client.subscribe(events.subject(caller.user_id), cb=on_message)
+        subscription = await self._client.subscribe(execution_subject(caller.user_id, ">"), cb=on_message)
         try:
             await self._client.flush()
             yield []
             while True:
                 while waiting:
                     message = waiting.popleft()
-                    if await self._graph_of_execution(caller, events.execution_of(message.subject)) == graph_id:
-                        yield events.decode(message.data)
+                    yield events.decode(message.data)
                 if is_late:
                     raise TooSlowError
                 arrived.clear()
@@ -112,24 +109,4 @@ class Channels:
             return await self.executions.events(caller, followed.id, after_seq) or None
 
         source = Source(page=page, decode=events.decode, seq=lambda event: event.seq, is_last=lambda event: event.is_last)
-        return Tail(source, self._client, events.subject(caller.user_id, followed.id), idle_poll_s=IDLE_POLL_S)
-
-    async def _graph_of_execution(self, caller: Caller, execution_id: str) -> str:
-        known = self._graph_of.get(execution_id)
-        if known is None:
-            known = await self._ask_graph_of(caller, execution_id)
-            self._graph_of[execution_id] = known
-            if len(self._graph_of) > MAX_KNOWN:
-                self._graph_of.popitem(last=False)
-        return known
-
-    async def _ask_graph_of(self, caller: Caller, execution_id: str) -> str:
-        pause_s = _FIRST_PAUSE_S
-        while True:
-            try:
-                return (await self.executions.get(caller, execution_id)).graph_id
-            except NotFoundError:
-                return ""
-            except _AWAY:
-                await asyncio.sleep(pause_s)
-                pause_s = min(pause_s * 2, _MAX_PAUSE_S)
+        return Tail(source, self._client, execution_subject(caller.user_id, followed.id), idle_poll_s=IDLE_POLL_S)

@@ -4,9 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
+from treadle.execution.v1.execution_service_pb2 import Event
 
-# The stream of an execution's events on the bus; a message holds a JSON array of consecutive events.
-SUBJECT_ROOT = "treadle.execution"
+from mesh.http.encode import to_json
+
+# Header of a bus message that names the graph whose execution it is about.
+GRAPH_HEADER = "Treadle-Graph-Id"
 
 _LAST_KINDS = frozenset({"EVENT_KIND_EXECUTION_COMPLETED", "EVENT_KIND_EXECUTION_FAILED", "EVENT_KIND_EXECUTION_TERMINATED"})
 
@@ -37,15 +40,10 @@ def event_text(text: bytes | str | msgspec.Raw) -> EventText:
 
 
 def decode(message: bytes) -> Sequence[EventText]:
-    """The events of a bus message."""
+    """The events of a bus message: a JSON array of consecutive ones."""
     return [event_text(raw) for raw in _ARRAY.decode(message)]
 
 
-def subject(owner_id: str, execution_id: str = ">") -> str:
-    """Where the events of an execution are published; by default, those of all executions of the owner."""
-    return f"{SUBJECT_ROOT}.{owner_id}.{execution_id}"
-
-
-def execution_of(subject_of_message: str) -> str:
-    """The execution that a bus message is about."""
-    return subject_of_message.rsplit(".", 1)[-1]
+def text_of(event: Event) -> EventText:
+    """An event from a gRPC message; its value keeps its text."""
+    return event_text(to_json(event))

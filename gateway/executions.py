@@ -18,8 +18,7 @@ from treadle.execution.v1.execution_service_pb2_grpc import ExecutionServiceStub
 from treadle.graph.v1.graph_service_pb2 import GetGraphRequest
 from treadle.graph.v1.graph_service_pb2_grpc import GraphServiceStub
 
-from gateway.event_json import text_of
-from gateway.events import EventText
+from gateway.events import EventText, text_of
 from mesh.call import Call, Caller, current_call
 from mesh.contract import methods
 from mesh.errors import ResourceExhaustedError

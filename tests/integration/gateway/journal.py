@@ -18,18 +18,18 @@ from treadle.graph.v1 import graph_service_pb2 as graph
 from treadle.graph.v1.graph_service_pb2_grpc import GraphServiceServicer
 from treadle.type.v1.json_value_pb2 import JsonValue
 
-from gateway import events
-from gateway.event_json import text_of
+from gateway.events import GRAPH_HEADER, text_of
 from mesh.errors import NotFoundError, TreadleError, UnavailableError
 from mesh.ids import uuid7
 from mesh.status import to_status
+from mesh.streams import execution_subject
 from services.auth.keys import KeyRing
 
 _Kind = execution.EventKind
 _Status = execution.ExecutionStatus
 
 
-class Journal(ExecutionServiceServicer, GraphServiceServicer, AuthServiceServicer):  # type: ignore[misc]
+class Journal(ExecutionServiceServicer, GraphServiceServicer, AuthServiceServicer):
     """Executions that do what the test says. Only their owner sees them."""
 
     def __init__(self, bus: Client, ring: KeyRing) -> None:
@@ -66,7 +66,8 @@ class Journal(ExecutionServiceServicer, GraphServiceServicer, AuthServiceService
     async def publish(self, execution_id: str, fresh: Sequence[execution.Event]) -> None:
         """Sends events to the bus, as a worker does after their commit."""
         payload = orjson.dumps([orjson.Fragment(text_of(event).text) for event in fresh])
-        await self._bus.publish(events.subject(self._owner[execution_id], execution_id), payload)
+        subject = execution_subject(self._owner[execution_id], execution_id)
+        await self._bus.publish(subject, payload, headers={GRAPH_HEADER: self._graph[execution_id]})
 
     async def GetExecution(  # noqa: N802
         self, request: execution.GetExecutionRequest, context: Any

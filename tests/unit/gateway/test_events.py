@@ -8,7 +8,6 @@ from treadle.execution.v1.execution_service_pb2 import Event, EventKind, Executi
 from treadle.type.v1.json_value_pb2 import JsonValue
 
 from gateway import events
-from gateway.event_json import text_of
 
 # Key order, integers beyond 2^53 and 2^64, and white space are the author's.
 _VALUE = '{"z": 1, "a":[9007199254740993,123456789012345678901234567890],"ä":"\\u00e4\\n"}'
@@ -45,13 +44,7 @@ def test_an_event_from_grpc_keeps_the_text_of_its_value() -> None:
         value=JsonValue(json=_VALUE),
         status=ExecutionStatus.EXECUTION_STATUS_RUNNING,
     )
-    found = text_of(event)
+    found = events.text_of(event)
     assert (found.seq, found.is_last) == (2, False)
     assert f'"value":{_VALUE}' in found.text
     assert json.loads(found.text)["status"] == "EXECUTION_STATUS_RUNNING"
-
-
-def test_subjects_name_owner_and_execution() -> None:
-    assert events.subject("o", "e") == "treadle.execution.o.e"
-    assert events.subject("o") == "treadle.execution.o.>"
-    assert events.execution_of("treadle.execution.o.e") == "e"
