@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,8 +43,8 @@ async def try_block(block: Block, inputs: Mapping[str, Any], ctx: BlockContext, 
     trial = Trial()
     size = 0
     try:
-        async with asyncio.timeout(timeout_s):
-            async for pin, value in run_block(block, prepared.data, ctx):
+        async with asyncio.timeout(timeout_s), aclosing(run_block(block, prepared.data, ctx)) as outputs:
+            async for pin, value in outputs:
                 text = jsontext.dumps(value)
                 size += len(text.encode()) + len(pin)
                 if size > MAX_OUTPUT_BYTES:

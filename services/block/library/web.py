@@ -62,6 +62,11 @@ class SendWebRequestBlock(Block):
             yield "server_error", _value(answer)
 
     vectors = (
+        Vector(
+            input={"url": "https://example.com/orders", "method": "GET"},
+            outputs=[("response", {"example": True})],
+            needs_network=True,
+        ),
         Vector(input={"url": "http://127.0.0.1/", "method": "GET"}, error="not allowed"),
         Vector(input={"url": "ftp://example.com/"}, error="Scheme 'ftp' is not allowed"),
     )

@@ -1,7 +1,7 @@
 """The class that every block extends, and its pins."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -81,7 +81,9 @@ class Vector:
     outputs: Sequence[tuple[str, Any]] = ()
     error: str = ""
     # What the outputs are compared by: False where they depend on time or chance.
-    is_exact: bool = field(default=True)
+    is_exact: bool = True
+    # It cannot run without the outside world; it only shows what a dry run may emit.
+    needs_network: bool = False
 
 
 class Block:

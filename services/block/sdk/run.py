@@ -1,6 +1,6 @@
 """Runs a block once on prepared input. The same two functions serve the engine, the catalogue's trial runs and tests."""
 
-from collections.abc import AsyncIterator, Generator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -15,14 +15,20 @@ class Suspended(Exception):  # noqa: N818 - a turn of events, not a fault
     """The block awaited something, so it needs an event loop. What it did so far is void."""
 
 
-async def run_block(block: Block, data: Mapping[str, Any], ctx: BlockContext) -> AsyncIterator[tuple[str, Any]]:
+async def run_block(block: Block, data: Mapping[str, Any], ctx: BlockContext) -> AsyncGenerator[tuple[str, Any]]:
     """Yields what the block emits, checked and as plain JSON. Raises BlockError however it fails; what was yielded stands."""
     emit = output_plan(block).emit
+    generator: AsyncIterator[tuple[str, Any]] | None = None
     try:
-        async for pin, value in block.run(input_plan(block).model(data), ctx):
+        generator = block.run(input_plan(block).model(data), ctx)
+        async for pin, value in generator:
             yield pin, emit(pin, value)
     except Exception as error:
         raise as_block_error(error) from error
+    finally:
+        # A caller that stops early must not leave the block's own clean-up to the garbage collector.
+        if isinstance(generator, AsyncGenerator):
+            await generator.aclose()
 
 
 def run_now(block: Block, data: Mapping[str, Any], ctx: BlockContext) -> Iterator[tuple[str, Any]]:

@@ -202,3 +202,26 @@ def test_the_output_check_accepts_what_json_cannot_tell_apart() -> None:
 
     assert list(run_now(Counter(), {"what": ""}, CTX)) == [("number", 2.0)]
     assert issubclass(BlockOutputError, BlockError)
+
+
+async def test_a_block_is_cleaned_up_when_its_caller_stops_early() -> None:
+    ended: list[str] = []
+
+    class Careful(OddBlock):
+        """Cleans up."""
+
+        id = "careful"
+
+        async def run(self, input: OddBlock.Input, ctx: BlockContext) -> BlockResult:
+            """Emits twice."""
+            try:
+                yield "number", 1
+                yield "number", 2
+            finally:
+                await asyncio.sleep(0)
+                ended.append("yes")
+
+    outputs = run_block(Careful(), {"what": ""}, CTX)
+    assert await anext(outputs) == ("number", 1)
+    await outputs.aclose()
+    assert ended == ["yes"]
