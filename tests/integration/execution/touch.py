@@ -1,0 +1,77 @@
+"""Blocks for the tests: one with an effect that can be counted (it appends a line to a file), one that only takes time."""
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Any
+
+from services.block.sdk import Block, BlockContext, BlockInput, BlockOutput, BlockRegistry, BlockResult, Effect, pin
+
+# A file per test process, handed to worker processes in the environment.
+FILE = "TEST_TOUCH_FILE"
+
+
+class Touches:
+    """The file, as a test reads it."""
+
+    def __init__(self, path: Path) -> None:
+        """Starts with none."""
+        self.path = path
+        path.touch()
+
+    def firings(self) -> list[str]:
+        """The firings that touched it, in order; one that ran twice is there twice."""
+        return self.path.read_text().split()
+
+    async def some(self) -> bool:
+        """True once there is one."""
+        return bool(self.firings())
+
+
+class TouchBlock(Block):
+    """Appends a line to the file and hands its input on, after a while if asked to."""
+
+    id = "touch"
+    effect = Effect.EFFECTFUL
+
+    class Input(BlockInput):
+        """What to hand on, and how long to take."""
+
+        value: Any = pin()
+        seconds: float = pin(0.0)
+
+    class Output(BlockOutput):
+        """What came in."""
+
+        value: Any = pin()
+
+    async def run(self, input: Input, ctx: BlockContext) -> BlockResult:
+        """One line per run: the firing."""
+        path = os.environ.get(FILE, "")
+        if path:
+            # One write call: lines of several processes do not mix.
+            with Path(path).open("ab", buffering=0) as file:  # noqa: ASYNC230 - a line
+                file.write(f"{ctx.node_execution_id}\n".encode())
+        if input.seconds:
+            await asyncio.sleep(input.seconds)
+        yield "value", input.value
+
+
+class PauseBlock(Block):
+    """Hands its input on after a while. Running it again does no harm."""
+
+    id = "pause"
+    effect = Effect.IDEMPOTENT
+    Input = TouchBlock.Input
+    Output = TouchBlock.Output
+
+    async def run(self, input: TouchBlock.Input, ctx: BlockContext) -> BlockResult:
+        """Waits, then emits."""
+        await asyncio.sleep(input.seconds)
+        yield "value", input.value
+
+
+def install() -> None:
+    """Adds the blocks to this process."""
+    for block in (TouchBlock, PauseBlock):
+        BlockRegistry.installed().add(block)
