@@ -15,6 +15,7 @@ from google.rpc.status_pb2 import Status
 
 from mesh import errors
 from mesh.call import current_call
+from mesh.chain.deadline import exceeded
 from mesh.chain.request_id import HEADER as REQUEST_ID
 from mesh.contract import Method, methods
 from mesh.errors import TreadleError
@@ -181,14 +182,20 @@ class _MeshChannel:
 
 
 def _timeout_s(method: Method, asked_s: float | None) -> float:
-    """What the call may take: the method's own limit, less when the caller asks for less or has less left itself."""
+    """What the call may take: the method's own limit, less when the caller asks for less or has less left itself.
+
+    Raises DeadlineExceededError when nothing is left: a call that nobody waits for is not made.
+    """
     call = current_call.get()
     limits = [method.timeout_s]
     if asked_s is not None:
         limits.append(asked_s)
     if call is not None:
         limits.append(call.remaining_s)
-    return max(0.0, min(limits))
+    timeout_s = min(limits)
+    if timeout_s <= 0:
+        raise exceeded()
+    return timeout_s
 
 
 def _targets(text: str) -> dict[str, str]:
