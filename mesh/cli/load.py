@@ -5,16 +5,19 @@ import statistics
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import grpc
 import psutil
 from treadle.execution.v1 import execution_service_pb2 as pb
-from treadle.execution.v1.execution_service_pb2_grpc import ExecutionServiceAsyncStub, ExecutionServiceStub
+from treadle.execution.v1.execution_service_pb2_grpc import ExecutionServiceStub
 
 from mesh.cli.session import CHANNEL_OPTIONS, Metadata
 from mesh.cli.workloads import Workload
 from mesh.local.state import StackState, find_process
+
+if TYPE_CHECKING:
+    from treadle.execution.v1.execution_service_pb2_grpc import ExecutionServiceAsyncStub
 
 _T = TypeVar("_T")
 
@@ -89,7 +92,7 @@ class Client:
             if not answer.next_page_token or not answer.events:
                 return found
 
-    async def _wait_end(self, stub: ExecutionServiceAsyncStub, execution_id: str, last_seq: int) -> int:
+    async def _wait_end(self, stub: "ExecutionServiceAsyncStub", execution_id: str, last_seq: int) -> int:
         request = pb.WatchExecutionRequest(execution_id=execution_id, after_seq=max(0, last_seq - 1))
         status = 0
         async for answer in stub.WatchExecution(request, metadata=self._metadata, timeout=_RUN_TIMEOUT_S):
