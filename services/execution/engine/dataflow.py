@@ -181,9 +181,8 @@ def _node_failed(state: State, event: Event, ready: list[Firing]) -> None:
 
 
 def _node_terminated(state: State, event: Event, ready: list[Firing]) -> None:
-    firing = state.firing(event.firing)
-    _end(state, firing, Status.TERMINATED, event)
-    _advance(state, state.lanes[firing.node.index], ready)
+    """The run is being stopped, so what later firings of the node hold stays with them."""
+    _end(state, state.firing(event.firing), Status.TERMINATED, event)
 
 
 def _node_review(state: State, event: Event, ready: list[Firing]) -> None:

@@ -64,7 +64,10 @@ class Node:
         """The input of a firing from `data`, which holds every linked pin. An unknown block takes everything as it is."""
         if self._inputs is None:
             return Prepared({**self.constants, **data})
-        return self._inputs.prepare(self.constants, data)
+        try:
+            return self._inputs.prepare(self.constants, data)
+        except Exception as error:  # noqa: BLE001,RUF100 - a value nested too deep, a plugin's own check: it blocks a firing, never the run
+            return NotReady(f"the input could not be checked: {type(error).__name__}: {error}")
 
     @property
     def required(self) -> Sequence[str]:

@@ -69,9 +69,11 @@ class Lane:
         self.remembered: Mapping[str, Any] | None = None
 
     def leave_waiting(self, firing: Firing) -> None:
-        """Takes a firing that became ready out of `waiting`."""
+        """Takes a firing that became ready out of `waiting`, where it is nearly always the first or, freed by a static value, the last."""
         if self.waiting[0] is firing:
             self.waiting.popleft()
+        elif self.waiting[-1] is firing:
+            self.waiting.pop()
         else:
             self.waiting.remove(firing)
         for pin in firing.arrived:
