@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from mesh.resources import Resources
-
 from mesh.service import Running, Service
 from services.auth.keys import Seal
 from services.auth.passwords import Passwords

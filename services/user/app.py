@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from mesh.resources import Resources
-
 from mesh.service import Running, Service
 from services.user.profile import known_timezones
 from services.user.repository import Repository

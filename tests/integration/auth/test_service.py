@@ -3,7 +3,7 @@
 import base64
 import time
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 import grpc
@@ -71,7 +71,7 @@ async def _refusal(call: Any) -> tuple[grpc.StatusCode, str]:
     """Code and reason of a call that fails."""
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await call
-    trailers = dict(caught.value.trailing_metadata() or ())
+    trailers: dict[str, Any] = dict(cast(Any, caught.value.trailing_metadata()) or ())
     status = Status.FromString(trailers["grpc-status-details-bin"])
     info = error_details_pb2.ErrorInfo()
     assert status.details[0].Unpack(info)
