@@ -126,7 +126,7 @@ def _error_log() -> Json:
         "event": "edge_error",
         "time": "%START_TIME%",
         "method": "%REQ(:METHOD)%",
-        "path": "%PATH(NQ:ORIG)%",
+        "path": "%PATH(NQ:PATH)%",
         "status": "%RESPONSE_CODE%",
         "details": "%RESPONSE_CODE_DETAILS%",
         "upstream": "%UPSTREAM_CLUSTER%",

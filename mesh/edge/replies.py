@@ -30,6 +30,7 @@ class Reply:
 REPLIES = (
     Reply("response.code_details.contains('Jwt_is_missing')", Code.UNAUTHENTICATED, "TOKEN_MISSING", "A bearer token is needed.", 401),
     Reply("response.code_details.contains('Jwt_is_expired')", Code.UNAUTHENTICATED, "TOKEN_EXPIRED", "The token has expired.", 401),
+    Reply("response.code_details.contains('Jwks')", Code.UNAVAILABLE, "KEYS_UNAVAILABLE", "The keys of tokens are away.", 503, True),
     Reply("response.code_details.startsWith('jwt_authn')", Code.UNAUTHENTICATED, "TOKEN_INVALID", "The token is not valid.", 401),
     Reply("response.code == 400", Code.INVALID_ARGUMENT, "BAD_REQUEST", "The request is not well-formed HTTP."),
     Reply("response.code == 403", Code.PERMISSION_DENIED, "FORBIDDEN", "This is not allowed."),

@@ -136,10 +136,11 @@ class Supervisor:
                 raise result
 
     async def _make_and_start(self, make: Callable[[], Program]) -> None:
-        await self._start(await asyncio.to_thread(make))
-
-    async def _start(self, program: Program) -> None:
         began = time.monotonic()
+        await self._start(await asyncio.to_thread(make), began)
+
+    async def _start(self, program: Program, began: float = 0.0) -> None:
+        began = began or time.monotonic()
         process = spawn(program)
         self._supervised[program.name] = Supervised(program, process)
         await asyncio.to_thread(wait_ready, program, process)
