@@ -1,5 +1,6 @@
 """Assembly of the gateway: what spans services and is not an RPC."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -70,10 +71,14 @@ class Gateway:
 
 @asynccontextmanager
 async def build(resources: Resources) -> AsyncIterator[Running]:
-    """Serves the WebSocket, its tickets and the root page."""
-    bus = await resources.bus()
+    """Serves the WebSocket, its tickets and the root page. Needs neither bus nor cache to be up."""
+    channels = Channels(Executions(resources.clients))
+
+    async def attach_bus() -> None:
+        channels.attach((await resources.bus()).nc)
+
     verifier = TokenVerifier(resources.settings.issuer, lambda: fetch_keys(resources.clients))
-    gateway = Gateway(verifier, Tickets(resources.cache), Channels(Executions(resources.clients), bus.nc))
+    gateway = Gateway(verifier, Tickets(resources.cache), channels)
     app = Starlette(
         routes=[
             Route("/", root),
@@ -82,7 +87,12 @@ async def build(resources: Resources) -> AsyncIterator[Running]:
         ],
         exception_handlers={TreadleError: _show_error, HTTPException: _show_http_error},
     )
-    yield Running(asgi=app)
+    attaching = asyncio.create_task(attach_bus(), name="gateway-bus")
+    try:
+        yield Running(asgi=app)
+    finally:
+        attaching.cancel()
+        await asyncio.gather(attaching, return_exceptions=True)
 
 
 async def _show_error(_: Request, error: Exception) -> Response:

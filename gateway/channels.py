@@ -36,10 +36,14 @@ class TooSlowError(Exception):
 
 
 class Channels:
-    """Opens channels. `client` is the bus."""
+    """Opens channels. Without a bus, execution channels live on the journal alone and graph channels are UNAVAILABLE."""
 
-    def __init__(self, executions: Executions, client: Client) -> None:
+    def __init__(self, executions: Executions) -> None:
         self.executions = executions
+        self._client: Client | None = None
+
+    def attach(self, client: Client) -> None:
+        """Gives it the bus, once that is connected for the first time."""
         self._client = client
 
     async def execution(self, caller: Caller, followed: Followed, after_seq: int) -> Batches:
@@ -67,6 +71,9 @@ class Channels:
 
         In order per execution. Raises TooSlowError when the reader falls far behind.
         """
+        client = self._client
+        if client is None or not client.is_connected:
+            raise UnavailableError("Live events are not available at the moment.", reason="BUS_UNAVAILABLE", retry_after_s=1.0)
         waiting: deque[Msg] = deque()
         arrived = asyncio.Event()
         is_late = False
@@ -80,9 +87,9 @@ class Channels:
                 waiting.append(message)
             arrived.set()
 
-        subscription = await self._client.subscribe(execution_subject(caller.user_id, ">"), cb=on_message)
+        subscription = await client.subscribe(execution_subject(caller.user_id, ">"), cb=on_message)
         try:
-            await self._client.flush()
+            await client.flush()
             yield []
             while True:
                 while waiting:

@@ -1,25 +1,34 @@
 """Assembly of the auth service."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from mesh.chain.faults import translate
+from mesh.errors import UnavailableError
+from mesh.logs import get_logger
 from mesh.resources import Resources
 from mesh.service import Running, Service
-from services.auth.keys import Seal
+from services.auth.keys import KeyRing, Seal
 from services.auth.passwords import Passwords
 from services.auth.repository import Repository
 from services.auth.servicer import AuthServicer
 from services.auth.sign_in import SignIn
 from services.auth.tokens import AccessTokens
 
+# Between two looks for a database that is away.
+_RETRY_S = 0.5
+
+_log = get_logger("auth")
+
 
 @asynccontextmanager
 async def build(resources: Resources) -> AsyncIterator[Running]:
-    """Loads or makes the signing keys and serves AuthService. Raises SealError when the master key does not open them."""
+    """Serves AuthService once the signing keys are loaded or made. Raises SealError when the master key does not open them."""
     settings = resources.settings
     database = await resources.database("auth")
     repository = Repository(database.engine)
-    ring = await repository.key_ring(Seal(settings.master_key.get_secret_value()), settings.access_token_ttl_s)
+    ring = await _key_ring(repository, Seal(settings.master_key.get_secret_value()), settings.access_token_ttl_s)
     tokens = AccessTokens(ring, settings.issuer, settings.access_token_ttl_s)
     passwords = Passwords()
     try:
@@ -27,6 +36,18 @@ async def build(resources: Resources) -> AsyncIterator[Running]:
         yield Running(servicers={"treadle.auth.v1.AuthService": AuthServicer(sign_in, ring)})
     finally:
         passwords.close()
+
+
+async def _key_ring(repository: Repository, seal: Seal, access_ttl_s: int) -> KeyRing:
+    """The signing keys; waits for a database that is away, so that the two may start in any order."""
+    while True:
+        try:
+            return await repository.key_ring(seal, access_ttl_s)
+        except Exception as error:
+            if not isinstance(translate(error), UnavailableError):
+                raise
+            _log.warning("waiting_for_database", fault=type(error).__name__)
+            await asyncio.sleep(_RETRY_S)
 
 
 SERVICE = Service("auth", build, migrations="services.auth.migrations", needs=("postgres",))

@@ -116,6 +116,7 @@ async def served(settings: Settings, bus: Bus, ring: KeyRing) -> AsyncIterator[t
     await backend.start()
     own = settings.model_copy(update={"default_target": f"127.0.0.1:{port}"})
     resources = Resources(own, "gateway", Clients(own, "gateway", ServiceTokens.from_settings(own)))
+    await resources.bus()
     async with build(resources) as running:
         assert running.asgi is not None
         config = uvicorn.Config(running.asgi, port=0, log_config=None, lifespan="off", ws_per_message_deflate=False)
