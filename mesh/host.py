@@ -6,9 +6,7 @@ import signal
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from importlib import import_module
 from importlib.metadata import entry_points
-from importlib.util import find_spec
 from typing import Any
 
 from starlette.types import ASGIApp
@@ -21,6 +19,7 @@ from mesh.contract import methods
 from mesh.dispatch import Dispatcher
 from mesh.grpc_door import GrpcDoor
 from mesh.health import Health, Watched
+from mesh.http.door import http_door
 from mesh.http_server import HttpServer, beside, bind
 from mesh.identity.access_token import Jwk, TokenVerifier
 from mesh.identity.service_token import ServiceTokens
@@ -29,6 +28,7 @@ from mesh.resources import Resources
 from mesh.service import Running, Service
 from mesh.settings import Settings
 from mesh.telemetry import Metrics, Tracing, loop_lag, make_tracing
+from mesh.validation import violations
 
 GROUP = "treadle.services"
 ALL = "all"
@@ -109,7 +109,8 @@ async def hosted(services: Sequence[Service], settings: Settings) -> AsyncIterat
         for service, item in zip(services, running, strict=True):
             health.watch(Watched((service.name, *item.servicers), service.needs, item.is_healthy))
         grpc_door.add(dispatcher)
-        http_server = HttpServer(_http_app(dispatcher, beside(metrics, _only_app(running))), sock, settings.drain_s)
+        app = http_door(dispatcher, beside(metrics, _only_app(running)), max_body_bytes=settings.max_message_bytes)
+        http_server = HttpServer(app, sock, settings.drain_s)
         await stack.enter_async_context(loop_lag(metrics))
         await stack.enter_async_context(health.running(dispatcher.set_serving))
         await grpc_door.start()
@@ -133,7 +134,7 @@ def _chain(settings: Settings, metrics: Metrics, tracing: Tracing, clients: Clie
         tracing=tracing,
         users=TokenVerifier(settings.issuer, _key_source(clients, names)),
         services=ServiceTokens.from_settings(settings),
-        violations=_violations(),
+        violations=violations,
     )
 
 
@@ -163,22 +164,3 @@ async def _end_tracing(tracing: Tracing) -> None:
             await asyncio.to_thread(tracing.shutdown)
     except TimeoutError:
         _log.warning("traces_lost")
-
-
-def _violations() -> Any:
-    return import_module("mesh.validation").violations if find_spec("mesh.validation") else lambda _: ()
-
-
-def _http_app(dispatcher: Dispatcher, extra: ASGIApp) -> ASGIApp:
-    if find_spec("mesh.http.door"):
-        app: ASGIApp = import_module("mesh.http.door").http_door(dispatcher, extra)
-        return app
-
-    async def app_without_routes(scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] == "http" and scope["path"] == "/healthz":
-            await send({"type": "http.response.start", "status": 200 if dispatcher.is_serving else 503, "headers": []})
-            await send({"type": "http.response.body", "body": b"{}"})
-        else:
-            await extra(scope, receive, send)
-
-    return app_without_routes

@@ -145,7 +145,7 @@ async def test_bytes_that_are_no_message_are_an_invalid_argument(channel: grpc.a
 
 async def test_a_method_without_a_handler(channel: grpc.aio.Channel) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await AuthServiceStub(channel).Register(RegisterRequest(email="a@x.test", password="a password"))
+        await AuthServiceStub(channel).Register(RegisterRequest(email="a@example.com", password="a password"))
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
