@@ -216,4 +216,5 @@ def _text(document: dict[str, Any], word: str, path: str) -> str:
         raise document_invalid(f"{path}{word}", "must be a text")
     if len(value) > _MAX_TEXT:
         raise document_invalid(f"{path}{word}", f"must not be longer than {_MAX_TEXT:,} characters")
+    # The database cannot hold it; all other text has passed the checks of the contract.
     return value.replace("\x00", "")

@@ -6,7 +6,6 @@ from treadle.graph.v1 import graph_service_pb2 as pb
 from treadle.type.v1.json_value_pb2 import JsonValue
 
 from mesh.call import Call
-from mesh.errors import InvalidArgumentError, Violation
 from services.graph import pages
 from services.graph.block_source import BlockSource
 from services.graph.errors import document_invalid, graph_invalid, graph_not_found
@@ -33,7 +32,6 @@ class GraphServicer:
 
     async def create_graph(self, request: pb.CreateGraphRequest, call: Call) -> pb.CreateGraphResponse:
         """Saves version 1."""
-        _check_request_id(request.request_id)
         made = await self._checked(graph_of(request.graph))
         mark = fingerprint(request.graph.SerializeToString(deterministic=True)) if request.request_id else ""
         head = await self._repository.create(call.caller.user_id, made, request.request_id, mark)
@@ -129,8 +127,3 @@ class GraphServicer:
             self._kept.move_to_end(key)
         call.response_headers["etag"] = head.etag
         return head_message(head, parts)
-
-
-def _check_request_id(request_id: str) -> None:
-    if "\x00" in request_id:
-        raise InvalidArgumentError("The request_id is not a UUID.", violations=[Violation("request_id", "must be a UUID")])

@@ -11,9 +11,7 @@ from services.graph.pins import base_name, is_credentials_pin, is_tool_pin
 
 # Blocks whose required inputs are demanded on save already: a graph cannot be described without them.
 _CHECKED_ON_SAVE = frozenset({INPUT, OUTPUT, AGENT})
-# The value of an agent input comes with the execution.
 _ERROR_PIN = "error"
-_NUL = "\x00"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +78,6 @@ class _Check:
         self._by_id = {placed.node.id: placed for placed in reversed(self._placed)}
 
     def problems(self) -> Iterator[Problem]:
-        yield from self._texts()
         yield from self._duplicates()
         for index, link in enumerate(self._graph.links):
             yield from self._link(index, link)
@@ -88,11 +85,6 @@ class _Check:
             yield from self._node(placed)
         if self._for_run:
             yield from self._starts()
-
-    def _texts(self) -> Iterator[Problem]:
-        for name in ("name", "description", "instructions"):
-            if _NUL in getattr(self._graph, name):
-                yield Problem("", name, "must not hold the character U+0000", name)
 
     def _duplicates(self) -> Iterator[Problem]:
         nodes = Counter(node.id for node in self._graph.nodes)

@@ -2,7 +2,6 @@
 
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,19 +42,19 @@ class Graphs:
         return await getattr(self._stub, method)(request, metadata=(*self._metadata, *more), timeout=20)
 
 
+async def register(channel: grpc.aio.Channel) -> User:
+    """Makes an account."""
+    auth: Any = AuthServiceStub(channel)
+    request = RegisterRequest(email=f"{secrets.token_hex(8)}@example.com", password=secrets.token_urlsafe(24), display_name="Ann")
+    answer = await auth.Register(request, timeout=20)
+    return User(answer.user.id, answer.access_token, Graphs(channel, answer.access_token))
+
+
 @pytest_asyncio.fixture
 async def make_user(host: Host) -> AsyncIterator[Callable[[], Awaitable[User]]]:
     """Makes accounts."""
-    async with AsyncExitStack() as stack:
-        channel = await stack.enter_async_context(grpc.aio.insecure_channel(host.grpc_address))
-        auth: Any = AuthServiceStub(channel)
-
-        async def make() -> User:
-            request = RegisterRequest(email=f"{secrets.token_hex(8)}@example.com", password=secrets.token_urlsafe(24), display_name="Ann")
-            answer = await auth.Register(request, timeout=20)
-            return User(answer.user.id, answer.access_token, Graphs(channel, answer.access_token))
-
-        yield make
+    async with grpc.aio.insecure_channel(host.grpc_address) as channel:
+        yield lambda: register(channel)
 
 
 @pytest_asyncio.fixture
