@@ -113,6 +113,9 @@ def watch_live(session: Session, execution_id: str, graph: Graph, names: dict[st
     with Live(get_renderable=frame, console=stderr, refresh_per_second=_REFRESHES_PER_S):
         for last in follow(session, execution_id):
             picture.take(last)
+    if not stderr.is_terminal:
+        # Only a terminal gets a line end after the last frame.
+        stderr.print()
     return last
 
 

@@ -10,7 +10,8 @@ from mesh.edge.targets import split
 from mesh.local.errors import StartError
 from mesh.local.keys import random_password, write_private
 
-OWNER_EMAIL = "owner@treadle.local"
+# A name that can never be anybody else's (RFC 2606).
+OWNER_EMAIL = "owner@treadle.example"
 _OK, _CONFLICT = 200, 409
 
 

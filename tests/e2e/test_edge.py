@@ -93,5 +93,5 @@ def test_browsers_speak_grpc_web(client: httpx.Client, content_type: str) -> Non
     response = client.post(path, content=body, headers={"content-type": content_type, "x-grpc-web": "1"})
     assert response.status_code == 200
     answer = base64.b64decode(response.content[: len(response.content) // 4 * 4]) if "text" in content_type else response.content
-    assert b"owner@treadle.local" in answer
+    assert b"owner@treadle.example" in answer
     assert b"grpc-status:0" in response.content or b"Z3JwYy1zdGF0dXM6M" in response.content
