@@ -24,13 +24,14 @@ async def http(host: Host, user: User) -> AsyncIterator[httpx.AsyncClient]:
 
 
 def body(constants: str = CONSTANTS) -> str:
-    node = (
-        f'{{"id":"sum","block_id":"{block_id("CalculatorBlock")}","input_default":{constants},"metadata":{{"position":{{"y":2,"x":1}}}}}}'
-    )
+    metadata = '{"position":{"y":2,"x":1}}'
+    block = block_id("CalculatorBlock")
+    node = f'{{"id":"sum","block_id":"{block}","input_default":{constants},"metadata":{metadata}}}'
     return f'{{"name":"Adds","description":"","nodes":[{node}],"links":[]}}'
 
 
 def fields(answer: httpx.Response) -> set[str]:
+    """Where the problems are, seen from the body."""
     details: list[dict[str, Any]] = answer.json()["details"]
     return {item["field"] for detail in details for item in detail.get("field_violations", ())}
 
@@ -72,7 +73,7 @@ async def test_problems_name_the_field(http: httpx.AsyncClient) -> None:
     assert "nodes[0].colour" in unknown.text
     missing = await http.post("/v1/graphs", content='{"name":"x","nodes":[{"id":"a","block_id":"b"}],"links":[]}')
     assert missing.status_code == 400
-    assert fields(missing) == {"graph.nodes[0].block_id"}
+    assert fields(missing) == {"nodes[0].block_id"}
     checked = await http.post("/v1/graphs:validate", content=body('{"operation":"Add"}'))
     assert [(item["node_id"], item["field"]) for item in checked.json()["problems"]] == [("sum", "a"), ("sum", "b")]
 
@@ -87,4 +88,4 @@ async def test_import_and_export(http: httpx.AsyncClient) -> None:
     again = await http.post("/v1/graphs:import", content=exported.content)
     assert again.json()["graph"]["nodes"] == made.json()["graph"]["nodes"]
     refused = await http.post("/v1/graphs:import", content='{"nodes":[{"id":7}]}')
-    assert (refused.status_code, fields(refused)) == (400, {"document.nodes[0].id"})
+    assert (refused.status_code, fields(refused)) == (400, {"nodes[0].id"})
