@@ -1,0 +1,141 @@
+"""The HTTP/JSON door: an ASGI app that serves the methods of a dispatcher by the REST routes in their contracts.
+
+Raw ASGI, no framework: a request costs a walk through the route tree, one decode, the chain with the handler, one encode.
+"""
+
+from collections.abc import Iterable
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from mesh.contract import Method
+from mesh.dispatch import Dispatcher
+from mesh.errors import InternalError, TreadleError
+from mesh.http.errors import RouteUnknownError, VerbNotAllowedError
+from mesh.http.requests import ClientGoneError, check_media_type, headers_of, read_body, refuse_body
+from mesh.http.responses import is_current, quoted, send_body, send_error, send_not_modified
+from mesh.http.route import Route
+from mesh.http.routes import Match, RouteTree, variables_of
+from mesh.http.streaming import SSE, StreamResponse
+from mesh.logs import get_logger
+
+HEALTH_PATH = b"/healthz"
+# The same as the largest gRPC message by default.
+MAX_BODY_BYTES = 4 * 1024 * 1024
+
+_log = get_logger("mesh.http")
+
+
+def http_door(dispatcher: Dispatcher, extra: ASGIApp | None = None, *, max_body_bytes: int = MAX_BODY_BYTES) -> ASGIApp:
+    """The door for all methods of the dispatcher. Paths that no contract names go to `extra`, or get a JSON 404 without one.
+
+    Raises ContractError when a route does not fit its messages.
+    """
+    return HttpDoor(dispatcher, extra, max_body_bytes)
+
+
+def route_tree(methods: Iterable[Method]) -> RouteTree[Route]:
+    """The routes of the methods that have one. Raises ContractError."""
+    tree: RouteTree[Route] = RouteTree()
+    for method in methods:
+        if method.http is not None:
+            tree.add(method.http.verb, method.http.path, Route(method, variables_of(method.http.path)))
+    return tree
+
+
+class HttpDoor:
+    """See `http_door`."""
+
+    def __init__(self, dispatcher: Dispatcher, extra: ASGIApp | None, max_body_bytes: int) -> None:
+        """Compiles all routes."""
+        self._dispatcher = dispatcher
+        self._extra = extra
+        self._max_body_bytes = max_body_bytes
+        self._routes = route_tree(dispatcher.methods.values())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves one connection scope of ASGI."""
+        if scope["type"] == "http":
+            await self._serve(scope, receive, send)
+        elif self._extra is not None:
+            await self._extra(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1000})
+        else:
+            await _lifespan(receive, send)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path: bytes = scope["raw_path"]
+        match = self._routes.find(path)
+        is_head = scope["method"] == "HEAD"
+        if match is None:
+            await self._serve_other(path, scope, receive, send, is_head=is_head)
+            return
+        try:
+            await self._serve_route(match, scope, receive, send, is_head=is_head)
+        except ClientGoneError:
+            return
+        except TreadleError as error:
+            await send_error(send, error, {}, is_head=is_head)
+
+    async def _serve_other(self, path: bytes, scope: Scope, receive: Receive, send: Send, *, is_head: bool) -> None:
+        if path == HEALTH_PATH:
+            is_serving = self._dispatcher.is_serving
+            body = b'{"status":"SERVING"}' if is_serving else b'{"status":"NOT_SERVING"}'
+            await send_body(send, 200 if is_serving else 503, body, {"cache-control": "no-store"}, is_head=is_head)
+        elif self._extra is not None:
+            await self._extra(scope, receive, send)
+        else:
+            error = RouteUnknownError("There is nothing at this path.", metadata={"path": scope["path"]})
+            await send_error(send, error, {}, is_head=is_head)
+
+    async def _serve_route(self, match: Match[Route], scope: Scope, receive: Receive, send: Send, *, is_head: bool) -> None:
+        verb: str = "GET" if is_head else scope["method"]
+        route = match.by_verb.get(verb)
+        if route is None:
+            raise VerbNotAllowedError(scope["method"], _allowed(match.by_verb))
+        headers = headers_of(scope["headers"])
+        body = await read_body(receive, headers, self._max_body_bytes)
+        if not route.takes_body:
+            refuse_body(body)
+        elif body:
+            check_media_type(headers)
+        request = route.request(match.values, scope["query_string"], body, headers)
+        call = self._dispatcher.new_call(route.method, headers)
+        if route.method.is_server_streaming:
+            stream = StreamResponse(send, route.write, is_sse=SSE in headers.get("accept", ""), extra={})
+            await stream.run(self._dispatcher, call, request, receive)
+            return
+        try:
+            response = await self._dispatcher.unary(call, request)
+        except TreadleError as error:
+            await send_error(send, route.as_client_sent(error), _extra_headers(call.request_id, call.response_headers), is_head=is_head)
+            return
+        extra = _extra_headers(call.request_id, call.response_headers)
+        if verb == "GET" and "etag" in extra and is_current(extra["etag"], headers.get("if-none-match")):
+            await send_not_modified(send, extra)
+            return
+        try:
+            text = route.write(response)
+        except (ValueError, TypeError, OverflowError):
+            _log.exception("response_not_shown", method=route.method.full_name, request_id=call.request_id)
+            raise InternalError("The response cannot be shown as JSON.", metadata={"request_id": call.request_id}) from None
+        await send_body(send, 200, text, extra, is_head=is_head)
+
+
+def _allowed(verbs: Iterable[str]) -> list[str]:
+    return sorted({*verbs, "HEAD"} if "GET" in verbs else verbs)
+
+
+def _extra_headers(request_id: str, from_handler: dict[str, str]) -> dict[str, str]:
+    extra = dict(from_handler)
+    if request_id:
+        extra["x-request-id"] = request_id
+    if "etag" in extra:
+        extra["etag"] = quoted(extra["etag"])
+    return extra
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    while (await receive())["type"] != "lifespan.shutdown":
+        await send({"type": "lifespan.startup.complete"})
+    await send({"type": "lifespan.shutdown.complete"})

@@ -1,0 +1,66 @@
+"""Writes HTTP responses to ASGI: JSON bodies, our errors, validators."""
+
+from collections.abc import Mapping
+
+from starlette.types import Send
+
+from mesh.errors import TreadleError
+from mesh.http.errors import BodyTooLargeError, VerbNotAllowedError, http_status
+from mesh.status import retry_after_s, to_json
+
+JSON = b"application/json"
+_NOT_MODIFIED = 304
+
+
+async def send_body(send: Send, status: int, body: bytes, extra: Mapping[str, str], *, is_head: bool = False) -> None:
+    """A whole JSON response. For HEAD the headers only, as GET would send them."""
+    headers = [(b"content-type", JSON), (b"content-length", b"%d" % len(body)), *encode_headers(extra)]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if is_head else body})
+
+
+async def send_error(send: Send, error: TreadleError, extra: Mapping[str, str], *, is_head: bool = False) -> None:
+    """The error as JSON, with the headers that HTTP asks for with it."""
+    headers = dict(extra)
+    headers["cache-control"] = "no-store"
+    delay_s = retry_after_s(error)
+    if delay_s is not None:
+        headers["retry-after"] = str(max(1, round(delay_s)))
+    if isinstance(error, VerbNotAllowedError):
+        headers["allow"] = error.metadata["allow"]
+    if isinstance(error, BodyTooLargeError):
+        # What may be left of the body is not read, so the connection cannot be used again.
+        headers["connection"] = "close"
+    status = http_status(error)
+    if status == 401:  # noqa: PLR2004 - RFC 9110 asks for this header with it
+        headers["www-authenticate"] = "Bearer"
+    await send_body(send, status, to_json(error), headers, is_head=is_head)
+
+
+async def send_not_modified(send: Send, extra: Mapping[str, str]) -> None:
+    """304: what the client has is still right."""
+    await send({"type": "http.response.start", "status": _NOT_MODIFIED, "headers": encode_headers(extra)})
+    await send({"type": "http.response.body", "body": b""})
+
+
+def quoted(etag: str) -> str:
+    """An entity tag in its form on the wire; handlers may give it bare."""
+    return etag if etag.endswith('"') else f'"{etag}"'
+
+
+def is_current(etag: str, if_none_match: str | None) -> bool:
+    """Whether the client's copies hold the tag, by weak comparison (RFC 9110 §13.1.2)."""
+    if not etag or not if_none_match:
+        return False
+    if if_none_match.strip() == "*":
+        return True
+    wanted = etag.removeprefix("W/")
+    return any(part.strip().removeprefix("W/") == wanted for part in if_none_match.split(","))
+
+
+def encode_headers(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    """Headers as ASGI wants them; line breaks cannot get in."""
+    return [
+        (name.encode("latin-1"), value.replace("\r", " ").replace("\n", " ").encode("latin-1", "replace"))
+        for name, value in headers.items()
+    ]

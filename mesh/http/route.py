@@ -1,0 +1,62 @@
+"""One REST route: from the parts of an HTTP request to the request message, and from the response to bytes."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from google.protobuf.message import Message
+
+from mesh.contract import ContractError, Method
+from mesh.errors import InvalidArgumentError, TreadleError, Violation
+from mesh.http.decode import Arguments, body_reader
+from mesh.http.encode import response_writer
+from mesh.http.errors import request_invalid
+from mesh.http.query import QueryReader, decode_part, path_reader
+
+IDEMPOTENCY_HEADER = "idempotency-key"
+_REQUEST_ID = "request_id"
+
+
+class Route:
+    """A method as REST sees it; everything that its contract says is compiled here once."""
+
+    def __init__(self, method: Method, variables: Sequence[str]) -> None:
+        """`variables` are the path's variables in order. Raises ContractError when the rule does not fit the messages."""
+        rule = method.http
+        if rule is None:
+            raise ContractError(f"{method.full_name} has no REST route")
+        descriptor = method.request_descriptor
+        self.method = method
+        self.write = response_writer(method.response_descriptor, rule.response_body)
+        self.takes_body = bool(rule.body)
+        self._read_body = body_reader(descriptor, rule.body)
+        self._body = rule.body
+        self._body_prefix = f"{rule.body}." if rule.body not in {"", "*"} else ""
+        self._query = QueryReader(descriptor, (*variables, rule.body))
+        self._variables = [(name, path_reader(descriptor, name)) for name in variables]
+        self._takes_request_id = _REQUEST_ID in descriptor.fields_by_name
+        self._new_request: Any = method.request_type
+
+    def request(self, values: Sequence[bytes], query: bytes, body: bytes, headers: Mapping[str, str]) -> Message:
+        """The request message. Raises InvalidArgumentError with the paths of what does not fit."""
+        arguments: Arguments = {} if self._read_body is None else self._read_body(body)
+        if query:
+            arguments |= self._query.read(query)
+        for (name, read), raw in zip(self._variables, values, strict=True):
+            value = read(decode_part(raw, name))
+            if arguments.get(name, value) != value:
+                raise request_invalid([Violation(name, "differs from the path")])
+            arguments[name] = value
+        if self._takes_request_id and not arguments.get(_REQUEST_ID) and headers.get(IDEMPOTENCY_HEADER):
+            arguments[_REQUEST_ID] = headers[IDEMPOTENCY_HEADER]
+        request: Message = self._new_request(**arguments)
+        return request
+
+    def as_client_sent(self, error: TreadleError) -> TreadleError:
+        """The same error with field paths as they are in the body: without the name of the field that the body fills."""
+        prefix = self._body_prefix
+        if not prefix or not isinstance(error, InvalidArgumentError) or not error.violations:
+            return error
+        for_client = [Violation(item.field.removeprefix(prefix), item.description) for item in error.violations]
+        error.message = error.message.removeprefix(prefix)
+        error.violations = tuple(for_client)
+        return error

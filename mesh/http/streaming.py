@@ -1,0 +1,113 @@
+"""Server streams over HTTP: newline-delimited JSON, or server-sent events for clients that accept them."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import aclosing, suppress
+
+from google.protobuf.message import Message
+from starlette.types import Receive, Send
+
+from mesh.call import Call
+from mesh.dispatch import Dispatcher
+from mesh.errors import InternalError, TreadleError
+from mesh.http.responses import encode_headers, send_error
+from mesh.status import to_json
+
+NDJSON = "application/x-ndjson"
+SSE = "text/event-stream"
+# A stream that has nothing to say yet shows the client after this time that it is open.
+OPEN_AFTER_S = 0.25
+# JSON text may hold line breaks between tokens; inside strings they are escaped, so this changes no value.
+_ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
+
+
+class StreamResponse:
+    """Runs one stream to its end: the last line tells of an error, and the handler is cancelled when the client leaves.
+
+    An error before the first message is an ordinary error response. Each message is sent at once.
+    """
+
+    def __init__(self, send: Send, write: Callable[[Message], bytes], *, is_sse: bool, extra: dict[str, str]) -> None:
+        """`write` makes the JSON of a message; `extra` are headers."""
+        self._send = send
+        self._write = write
+        self._is_sse = is_sse
+        self._extra = extra
+        self._is_open = False
+        self._is_ended = False
+
+    async def run(self, dispatcher: Dispatcher, call: Call, request: Message, receive: Receive) -> None:
+        """Returns when the stream has ended, either way."""
+        # One task for the whole stream: the dispatcher keeps the current call in the task's context.
+        pump = asyncio.create_task(self._pump(dispatcher, call, request), name=f"stream {call.method.name}")
+        gone = asyncio.create_task(_disconnected(receive), name="client")
+        try:
+            await asyncio.wait((pump, gone), timeout=OPEN_AFTER_S, return_when=asyncio.FIRST_COMPLETED)
+            if not pump.done() and not gone.done():
+                await self._open(call)
+                await asyncio.wait((pump, gone), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await _ended(gone)
+            await _ended(pump)
+        if not pump.cancelled():
+            pump.result()
+
+    async def _pump(self, dispatcher: Dispatcher, call: Call, request: Message) -> None:
+        try:
+            async with aclosing(dispatcher.stream(call, request)) as messages:
+                async for message in messages:
+                    line = self._line(message)
+                    await self._open(call)
+                    await self._send({"type": "http.response.body", "body": line, "more_body": True})
+        except TreadleError as error:
+            await self._fail(call, error)
+            return
+        await self._open(call)
+        await self._end()
+
+    async def _fail(self, call: Call, error: TreadleError) -> None:
+        if not self._is_open:
+            self._is_open = True
+            await send_error(self._send, error, self._extra | call.response_headers)
+            return
+        text = b'{"error":' + to_json(error) + b"}"
+        line = b"event: error\ndata: " + text + b"\n\n" if self._is_sse else text + b"\n"
+        await self._send({"type": "http.response.body", "body": line, "more_body": True})
+        await self._end()
+
+    async def _open(self, call: Call) -> None:
+        if self._is_open:
+            return
+        self._is_open = True
+        headers = {
+            "content-type": SSE if self._is_sse else NDJSON,
+            "cache-control": "no-store",
+            "x-accel-buffering": "no",
+            **self._extra,
+            **call.response_headers,
+        }
+        await self._send({"type": "http.response.start", "status": 200, "headers": encode_headers(headers)})
+        await self._send({"type": "http.response.body", "body": b"", "more_body": True})
+
+    async def _end(self) -> None:
+        self._is_ended = True
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    def _line(self, message: Message) -> bytes:
+        try:
+            text = self._write(message).translate(_ONE_LINE)
+        except (ValueError, TypeError, OverflowError):
+            raise InternalError("A message of the stream cannot be shown as JSON.") from None
+        return b"data: " + text + b"\n\n" if self._is_sse else text + b"\n"
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _ended(task: "asyncio.Task[None]") -> None:
+    """Cancels a task that still runs and waits for it; what it raised stays in it."""
+    task.cancel()
+    with suppress(asyncio.CancelledError, Exception):
+        await asyncio.shield(asyncio.wait((task,)))

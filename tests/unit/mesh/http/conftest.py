@@ -1,0 +1,46 @@
+"""A real HTTP server in front of a real dispatcher with handlers that show what arrived."""
+
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+
+from mesh.chain.errors import Errors
+from mesh.chain.idempotency import Idempotency
+from mesh.chain.request_id import RequestId
+from mesh.chain.validate import Validate
+from mesh.dispatch import Dispatcher
+from mesh.http.door import http_door
+from mesh.http_server import HttpServer, bind
+from mesh.validation import violations
+from tests.unit.mesh.http.handlers import Blocks, Executions, Graphs, Users
+
+
+@pytest.fixture
+def executions() -> Executions:
+    """The execution handlers of this test; they keep what they got."""
+    return Executions()
+
+
+@pytest.fixture
+async def dispatcher(executions: Executions) -> Dispatcher:
+    """The chain without auth."""
+    servicers = {
+        "treadle.graph.v1.GraphService": Graphs(),
+        "treadle.block.v1.BlockService": Blocks(),
+        "treadle.execution.v1.ExecutionService": executions,
+        "treadle.user.v1.UserService": Users(),
+    }
+    return Dispatcher(servicers, [RequestId(), Errors(), Validate(violations), Idempotency()])
+
+
+@pytest.fixture
+async def door(dispatcher: Dispatcher) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the door."""
+    sock, address = bind("127.0.0.1:0")
+    server = HttpServer(http_door(dispatcher), sock, drain_s=1)
+    await server.start()
+    async with httpx.AsyncClient(base_url=f"http://{address}", timeout=10) as client:
+        yield client
+    dispatcher.end_streams()
+    await server.stop()
