@@ -1,9 +1,21 @@
 """Following a graph: live events of the caller's own executions of it."""
 
 from collections.abc import Callable
+from contextlib import aclosing
 from typing import Any
 
+import pytest
+
+from gateway import channels as module
+from gateway.channels import Batches, Channels, TooSlowError
+from gateway.executions import Executions
+from mesh.bus import Bus
+from mesh.call import Caller
+from mesh.clients import Clients
+from mesh.errors import UnavailableError
+from mesh.identity.service_token import ServiceTokens
 from mesh.ids import uuid7
+from mesh.settings import Settings
 from tests.integration.gateway.conftest import Person
 from tests.integration.gateway.journal import Journal
 
@@ -37,3 +49,30 @@ async def test_a_graph_of_somebody_else_does_not_exist(talk: Talk, journal: Jour
         frame = await socket.ask(id="1", method="subscribe", graph_id=foreign)
         assert frame["error"]["code"] == 5
         assert frame["error"]["details"][0]["reason"] == "GRAPH_NOT_FOUND"
+
+
+async def test_a_reader_far_behind_is_told_so_after_what_was_kept(
+    bus: Bus, journal: Journal, ann: Person, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_BEHIND", 3)
+    clients = Clients(settings, "gateway", ServiceTokens.from_settings(settings))
+    channels = Channels(Executions(clients))
+    graph_id = uuid7()
+    with pytest.raises(UnavailableError):
+        await anext(channels.graph(Caller(ann.id), graph_id))
+    channels.attach(bus.nc)
+    heard: list[int] = []
+    async with aclosing(channels.graph(Caller(ann.id), graph_id)) as batches:
+        assert await anext(batches) == []
+        execution_id = journal.start(ann.id, graph_id)
+        for _ in range(5):
+            await journal.append(execution_id, 1)
+        await bus.nc.flush()
+        with pytest.raises(TooSlowError):
+            await _drain(batches, heard)
+    assert heard == [1, 2, 3]
+
+
+async def _drain(batches: Batches, heard: list[int]) -> None:
+    async for batch in batches:
+        heard += [event.seq for event in batch]
