@@ -36,12 +36,12 @@ def admin_socket(home: Path) -> Path:
     if len(str(path)) > _SOCKET_PATH_LIMIT:
         digest = hashlib.sha256(str(path).encode()).hexdigest()[:12]
         path = Path(tempfile.gettempdir()) / f"treadle-{os.getuid()}-{digest}" / "edge-admin.sock"
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     return path
 
 
 def prepare(home: Path, targets: EdgeTargets, log: Path, *, threads: int = 1) -> Program:
     """Writes the configuration under `home` and says how to run Envoy on it."""
+    targets.admin_socket.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     root = home / "edge"
     root.mkdir(parents=True, exist_ok=True, mode=0o700)
     config = root / "envoy.json"

@@ -85,13 +85,16 @@ def test_health_answers_for_each_service(stack: Stack) -> None:
         assert '"SERVING"' in answer.stdout, answer.stderr
 
 
-@pytest.mark.parametrize("content_type", ["application/grpc-web+proto", "application/grpc-web-text+proto"])
-def test_browsers_speak_grpc_web(client: httpx.Client, content_type: str) -> None:
-    frame = b"\0\0\0\0\0"
-    body = base64.b64encode(frame) if "text" in content_type else frame
-    path = "/treadle.user.v1.UserService/GetMe"
-    response = client.post(path, content=body, headers={"content-type": content_type, "x-grpc-web": "1"})
+@pytest.mark.parametrize("is_text", [False, True])
+def test_browsers_speak_grpc_web(client: httpx.Client, is_text: bool) -> None:
+    content_type = "application/grpc-web-text" if is_text else "application/grpc-web+proto"
+    empty_message = b"\0\0\0\0\0"
+    body = base64.b64encode(empty_message) if is_text else empty_message
+    headers = {"content-type": content_type, "accept": content_type, "x-grpc-web": "1"}
+    response = client.post("/treadle.user.v1.UserService/GetMe", content=body, headers=headers)
     assert response.status_code == 200
-    answer = base64.b64decode(response.content[: len(response.content) // 4 * 4]) if "text" in content_type else response.content
+    # The text form is a row of pieces, each padded by itself.
+    pieces = [response.content[n : n + 4] for n in range(0, len(response.content), 4)]
+    answer = b"".join(map(base64.b64decode, pieces)) if is_text else response.content
     assert b"owner@treadle.example" in answer
-    assert b"grpc-status:0" in response.content or b"Z3JwYy1zdGF0dXM6M" in response.content
+    assert b"grpc-status:0" in answer
