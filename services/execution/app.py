@@ -4,6 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import nats.errors
+
+from mesh.logs import get_logger
 from mesh.resources import Resources
 from mesh.service import Running, Service
 from mesh.streams import ensure_streams
@@ -19,6 +22,9 @@ from services.execution.servicer import ExecutionServicer
 from services.execution.snapshots import Snapshots
 
 SCHEMA = "execution"
+_RETRY_S = 1.0
+
+_log = get_logger("execution.app")
 
 
 @asynccontextmanager
@@ -40,8 +46,13 @@ async def build(resources: Resources) -> AsyncIterator[Running]:
 
     async def attach_bus() -> None:
         bus = await resources.bus()
-        await ensure_streams(bus.js)
         notices.attach(bus)
+        while True:
+            try:
+                return await ensure_streams(bus.js)
+            except (OSError, nats.errors.Error) as error:
+                _log.warning("streams_wait_for_bus", error=type(error).__name__)
+                await asyncio.sleep(_RETRY_S)
 
     loops = [asyncio.create_task(creation.run()), asyncio.create_task(publisher.run())]
     attaching = asyncio.create_task(attach_bus())

@@ -16,7 +16,7 @@ from mesh.group_commit import GroupCommit
 from mesh.ids import canonical_uuid
 from mesh.logs import get_logger
 from mesh.settings import Settings
-from mesh.streams import CONTROL_CANCEL, DISPATCH_RUN, ensure_streams
+from mesh.streams import CONTROL_CANCEL, DISPATCH_RUN
 from services.execution.errors import DATABASE_AWAY
 from services.execution.worker.hooks import hook
 from services.execution.worker.leases import Leases
@@ -64,7 +64,6 @@ class Dispatcher:
 
     async def run_bus(self, bus: Bus) -> None:
         """Listens to the bus until cancelled."""
-        await self._surely(lambda: ensure_streams(bus.js))
         subscription = await bus.nc.subscribe(CONTROL_CANCEL, cb=self._on_cancel)
         try:
             await Pull(bus, lambda: self._manager.free, self._manager.slot_freed, self._claims.add).run()
@@ -141,11 +140,3 @@ class Dispatcher:
             except DATABASE_AWAY as error:
                 _log.warning("database_away", step=step.__name__, error=type(error).__name__)
             await asyncio.sleep(period_s)
-
-    async def _surely(self, step: Callable[[], Awaitable[None]]) -> None:
-        while True:
-            try:
-                return await step()
-            except _BUS_AWAY as error:
-                _log.warning("bus_away", error=type(error).__name__)
-                await asyncio.sleep(_RETRY_S)

@@ -20,6 +20,8 @@ _log = get_logger("execution.journal")
 
 # A longer pause only delays the recovery; the database refuses cheaply while it is down.
 _RETRY_PAUSE_S = 0.25
+# A statement that takes longer counts as lost; whether it was committed is found out afterwards.
+_TIMEOUT_S = 10.0
 
 _BATCH = """
     SELECT b.id::uuid AS id, b.epoch, b.seq, b.count, b.events, b.progress, b.status, b.outcome, b.outputs, b.stats, b.error
@@ -175,13 +177,13 @@ class Journal:
 
 async def append(pool: asyncpg.Pool, entries: Sequence[Entry], lease_s: float) -> set[str]:
     """Commits entries in one statement and returns the ids of the runs whose entry was accepted; the others are fenced off."""
-    rows = await pool.fetch(_APPEND, *_columns(entries), lease_s)
+    rows = await pool.fetch(_APPEND, *_columns(entries), lease_s, timeout=_TIMEOUT_S)
     return {row[0] for row in rows}
 
 
 async def find_committed(pool: asyncpg.Pool, entries: Sequence[Entry]) -> set[str]:
     """Returns the ids of the runs whose entry is in the journal already, as an earlier try of the same writer left it."""
-    rows = await pool.fetch(_WAS_COMMITTED, *_columns(entries), 1.0)
+    rows = await pool.fetch(_WAS_COMMITTED, *_columns(entries), 1.0, timeout=_TIMEOUT_S)
     return {row[0] for row in rows}
 
 

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 
 import asyncpg
 
+# Longer than any of these takes: the database does not answer, and the caller tries again.
+_TIMEOUT_S = 5.0
+
 _GIVE = """
 UPDATE execution e SET
     status = 'RUNNING',
@@ -113,26 +116,26 @@ class Leases:
 
     async def claim(self, execution_ids: Sequence[str]) -> list[Claim]:
         """Claims those of the given executions that wait or have lost their worker."""
-        rows = await self._pool.fetch(_CLAIM, list(execution_ids), self._worker_id, self._lease_s)
+        rows = await self._pool.fetch(_CLAIM, list(execution_ids), self._worker_id, self._lease_s, timeout=_TIMEOUT_S)
         return [Claim(*row) for row in rows]
 
     async def claim_stranded(self, limit: int, queued_for_s: float) -> list[Claim]:
         """Claims executions whose lease ran out, then those queued longer than `queued_for_s`: their message was lost."""
-        rows = await self._pool.fetch(_CLAIM_STRANDED, limit, self._worker_id, self._lease_s, queued_for_s)
+        rows = await self._pool.fetch(_CLAIM_STRANDED, limit, self._worker_id, self._lease_s, queued_for_s, timeout=_TIMEOUT_S)
         return [Claim(*row) for row in rows]
 
     async def renew(self, held: Iterable[tuple[str, int]]) -> Renewal:
         """Renews leases given as (execution id, epoch), in one statement."""
         ids, epochs = _columns(held)
-        rows = await self._pool.fetch(_RENEW, ids, epochs, self._lease_s)
+        rows = await self._pool.fetch(_RENEW, ids, epochs, self._lease_s, timeout=_TIMEOUT_S)
         renewed = {row[0] for row in rows}
         unsure = [pair for pair in zip(ids, epochs, strict=True) if pair[0] not in renewed]
-        lost = await self._pool.fetch(_NOT_HELD, *_columns(unsure)) if unsure else ()
+        lost = await self._pool.fetch(_NOT_HELD, *_columns(unsure), timeout=_TIMEOUT_S) if unsure else ()
         return Renewal(frozenset(row[0] for row in rows if row[1]), frozenset(row[0] for row in lost))
 
     async def release(self, held: Iterable[tuple[str, int]]) -> list[str]:
         """Gives leases back, so that another worker may claim at once. Returns the executions released."""
-        rows = await self._pool.fetch(_RELEASE, *_columns(held))
+        rows = await self._pool.fetch(_RELEASE, *_columns(held), timeout=_TIMEOUT_S)
         return [row[0] for row in rows]
 
 

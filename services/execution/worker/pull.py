@@ -15,7 +15,7 @@ from nats.js.api import AckPolicy, ConsumerConfig
 
 from mesh.bus import Bus
 from mesh.logs import get_logger
-from mesh.streams import DISPATCH
+from mesh.streams import DISPATCH, ensure_streams
 
 _log = get_logger("execution.pull")
 
@@ -38,19 +38,23 @@ class Pull:
         self._freed = freed
         self._deliver = deliver
         self._asked = 0
+        # Until the server has said otherwise, stream and consumer may not be there.
+        self._is_refused = True
         self._changed = asyncio.Event()
 
     async def run(self) -> None:
         """Pulls until cancelled, through any outage of the bus."""
-        await self._ensure_consumer()
         inbox = self._bus.nc.new_inbox()
         subscription = await self._bus.nc.subscribe(inbox, cb=self._on_message)
         try:
             while True:
-                with suppress(OSError, nats.errors.Error):
+                try:
+                    if self._is_refused:
+                        await self._ensure_consumer()
                     await self._request(inbox)
-                    continue
-                await asyncio.sleep(_PAUSE_S)
+                except (OSError, nats.errors.Error) as error:
+                    _log.warning("pull_failed", error=type(error).__name__)
+                    await asyncio.sleep(_PAUSE_S)
         finally:
             with suppress(OSError, nats.errors.Error):
                 await subscription.unsubscribe()
@@ -78,18 +82,13 @@ class Pull:
             # The request ended: its time was up, or the server says why it cannot be served.
             if status not in {"404", "408"}:
                 _log.warning("pull_refused", status=status, detail=(message.headers or {}).get("Description", ""))
-                await asyncio.sleep(_PAUSE_S)
-                await self._ensure_consumer()
+                self._is_refused = True
             self._asked = 0
         self._changed.set()
 
     async def _ensure_consumer(self) -> None:
+        """Makes what is not there: at first, and after the bus lost its store."""
+        await ensure_streams(self._bus.js)
         config = ConsumerConfig(durable_name=CONSUMER, ack_policy=AckPolicy.EXPLICIT, ack_wait=ACK_WAIT_S, max_ack_pending=100_000)
-        while True:
-            try:
-                await self._bus.js.add_consumer(DISPATCH, config)
-            except (OSError, TimeoutError, nats.errors.Error) as error:
-                _log.warning("pull_waits_for_stream", error=type(error).__name__)
-                await asyncio.sleep(_PAUSE_S)
-            else:
-                return
+        await self._bus.js.add_consumer(DISPATCH, config)
+        self._is_refused = False

@@ -132,10 +132,10 @@ class Lab:
             process.wait()
 
 
-@pytest_asyncio.fixture
-async def lab(migrated: Settings) -> AsyncIterator[Lab]:
-    """The service's parts, without a worker."""
-    settings = migrated.model_copy(update={"lease_s": 1.5, "heartbeat_s": 0.4, "sweep_s": 0.3, "drain_s": 3.0})
+@asynccontextmanager
+async def lab_on(settings: Settings) -> AsyncIterator[Lab]:
+    """The service's parts, without a worker, on the servers of the settings."""
+    settings = settings.model_copy(update={"lease_s": 1.5, "heartbeat_s": 0.4, "sweep_s": 0.3, "drain_s": 3.0})
     touch.install()
     async with AsyncExitStack() as stack:
         clients = Clients(settings, "execution", ServiceTokens.from_settings(settings))
@@ -154,6 +154,13 @@ async def lab(migrated: Settings) -> AsyncIterator[Lab]:
             await asyncio.gather(*loops, return_exceptions=True)
             # Nothing of this test is left for the workers of the next.
             await lab.pool.execute("UPDATE execution SET status = 'TERMINATED' WHERE status IN ('QUEUED', 'RUNNING')")
+
+
+@pytest_asyncio.fixture
+async def lab(migrated: Settings) -> AsyncIterator[Lab]:
+    """The service's parts on the servers of all tests."""
+    async with lab_on(migrated) as lab:
+        yield lab
 
 
 @pytest.fixture

@@ -125,11 +125,11 @@ class FlakyPool:
     def __init__(self, pool: asyncpg.Pool, faults: list[str]) -> None:
         self.pool, self.faults = pool, faults
 
-    async def fetch(self, *args: Any) -> Any:
+    async def fetch(self, *args: Any, **options: Any) -> Any:
         fault = self.faults.pop(0) if self.faults else ""
         if fault == "before":
             raise ConnectionResetError
-        rows = await self.pool.fetch(*args)
+        rows = await self.pool.fetch(*args, **options)
         if fault == "after":
             raise ConnectionResetError
         return rows
