@@ -49,18 +49,22 @@ def graph_of_file(session: Session, path: Path) -> str:
     if digest in known and _exists(session, known[digest]):
         return known[digest]
     answer = json.loads(import_text(session, document))
-    show_report(answer["report"])
+    show_gaps(answer["report"])
     graph_id = str(answer["graph"]["id"])
     write_private(book, json.dumps({**known, digest: graph_id}))
     return graph_id
 
 
-def show_report(report: dict[str, Any]) -> None:
-    """Notes what is unknown, needed and changed."""
+def show_gaps(report: dict[str, Any]) -> None:
+    """Notes what keeps the graph from working as it did where it came from."""
     for block in report.get("unknown_blocks", ()):
         note(f"Unknown block {block.get('name') or block['block_id']} at node {', '.join(block['node_ids'])}")
     for credential in report.get("needed_credentials", ()):
         note(f"Needs a credential of {credential['provider']} at node {', '.join(credential['node_ids'])}")
+
+
+def show_changes(report: dict[str, Any]) -> None:
+    """Notes what the import put right."""
     for change in report.get("changes", ()):
         note(f"Changed: {change}")
 

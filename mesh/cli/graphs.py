@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
 
 def import_graph(file: File, home: Home = NO_HOME, is_json: AsJson = False) -> None:
     """Imports a graph and prints its id."""
-    from mesh.cli.catalogue import import_text, load, show_report
+    from mesh.cli.catalogue import import_text, load, show_changes, show_gaps
     from mesh.cli.session import Session
     from mesh.jsontext import loads
 
@@ -34,7 +34,8 @@ def import_graph(file: File, home: Home = NO_HOME, is_json: AsJson = False) -> N
     if is_json:
         say(answer)
         return
-    show_report(document["report"])
+    show_gaps(document["report"])
+    show_changes(document["report"])
     note(f"{document['graph']['name']}, version {document['graph']['version']}")
     say(document["graph"]["id"])
 

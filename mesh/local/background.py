@@ -87,7 +87,7 @@ def _launch(options: Options, home: Path) -> "subprocess.Popen[bytes]":
     if not _has_leftovers(home):
         state_path(home).unlink(missing_ok=True)
     log = supervisor_log(home)
-    log.parent.mkdir(parents=True, exist_ok=True)
+    log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     arguments = ["--home", str(home), "--edge-port", str(options.edge_port), "--workers", str(options.workers)]
     with log.open("ab") as output:
         return subprocess.Popen(  # noqa: S603 - our own argument list

@@ -37,7 +37,7 @@ class Program:
 
 def spawn(program: Program) -> subprocess.Popen[bytes]:
     """Starts the program in a session of its own, with its output appended to its log. Raises StartError when it cannot be started."""
-    program.log.parent.mkdir(parents=True, exist_ok=True)
+    program.log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with program.log.open("ab") as log:
         try:
             return subprocess.Popen(  # noqa: S603 - our own argument list
