@@ -14,7 +14,7 @@ from services.graph.servicer import GraphServicer
 async def build(resources: Resources) -> AsyncIterator[Running]:
     """Serves GraphService."""
     database = await resources.database("graph")
-    servicer = GraphServicer(Repository(database.engine), BlockSource(resources.clients))
+    servicer = GraphServicer(Repository(database), BlockSource(resources.clients))
     yield Running(servicers={"treadle.graph.v1.GraphService": servicer})
 
 
