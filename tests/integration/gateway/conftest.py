@@ -119,7 +119,9 @@ async def served(settings: Settings, bus: Bus, ring: KeyRing) -> AsyncIterator[t
     await resources.bus()
     async with build(resources) as running:
         assert running.asgi is not None
-        config = uvicorn.Config(running.asgi, port=0, log_config=None, lifespan="off", ws_per_message_deflate=False)
+        config = uvicorn.Config(
+            running.asgi, port=0, log_config=None, lifespan="off", ws_per_message_deflate=False, timeout_graceful_shutdown=2
+        )
         server = uvicorn.Server(config)
         server.config.load()
         server.lifespan = config.lifespan_class(config)
