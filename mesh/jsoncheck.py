@@ -31,15 +31,22 @@ def check(text: bytes) -> Any:
         value = _check_long_integers(text, error)
     if text.count(b"[") + text.count(b"{") > MAX_DEPTH and depth(text) > MAX_DEPTH:
         raise ValueError(f"nests deeper than {MAX_DEPTH} levels")
-    if len(text) > MAX_DIGITS and _HUGE_DIGITS.search(text) and _HUGE_DIGITS.search(_STRING.sub(b'""', text)):
+    if len(text) > MAX_DIGITS and _HUGE_DIGITS.search(text) and _HUGE_DIGITS.search(_outside_strings(text)):
         raise ValueError(f"holds a number with more than {MAX_DIGITS} digits")
     return value
 
 
 def depth(text: bytes) -> int:
     """How deep the arrays and objects of valid JSON text nest; 0 for a bare value."""
-    brackets = _STRING.sub(b"", text).translate(None, _NOT_BRACKETS)
+    brackets = _outside_strings(text).translate(None, _NOT_BRACKETS)
     return max(accumulate(map(_STEP.__getitem__, brackets)), default=0)
+
+
+def _outside_strings(text: bytes) -> bytes:
+    """Valid JSON text without its strings. A run of backslashes starts outside of any escape, so taking pairs from its left is right."""
+    if b"\\" in text:
+        text = text.replace(b"\\\\", b"").replace(b'\\"', b"")
+    return b"-".join(text.split(b'"')[::2])
 
 
 def _check_long_integers(text: bytes, error: orjson.JSONDecodeError) -> Any:

@@ -33,14 +33,9 @@ def read_token(token: str, types: Sequence[type[str] | type[int]]) -> tuple[KeyP
         return None
     key = _unpack(token)
     fits = isinstance(key, list) and len(key) == len(types)
-    if not fits or not all(type(part) is wanted for part, wanted in zip(key, types, strict=True)) or _holds_nul(key):
+    if not fits or not all(type(part) is wanted and _is_storable(part) for part, wanted in zip(key, types, strict=True)):
         raise _invalid()
     return tuple(key)
-
-
-def page_size(asked: int, default: int) -> int:
-    """Rows in a page: what was asked, or the default for 0. Upper limits are rules in the contracts."""
-    return asked or default
 
 
 def _unpack(token: str) -> list[KeyPart]:
@@ -57,8 +52,9 @@ def _unpack(token: str) -> list[KeyPart]:
     return key
 
 
-def _holds_nul(key: Sequence[KeyPart]) -> bool:
-    return any(isinstance(part, str) and "\0" in part for part in key)
+def _is_storable(part: KeyPart) -> bool:
+    """Whether PostgreSQL has a text or bigint for it."""
+    return "\0" not in part if isinstance(part, str) else -(2**63) <= part < 2**63
 
 
 def _invalid() -> InvalidArgumentError:
