@@ -7,10 +7,14 @@ import datetime as dt
 from mesh.errors import InvalidArgumentError, Violation
 from mesh.ids import canonical_uuid
 
+# Whole microseconds: through a float the last one would get lost, and with it a row.
+_EPOCH = dt.datetime.fromtimestamp(0, dt.UTC)
+_MICROSECOND = dt.timedelta(microseconds=1)
+
 
 def position_token(time: dt.datetime, id: str) -> str:
     """The token of a listing ordered by time and id, after the row with these."""
-    return _encode(f"{int(time.timestamp() * 1_000_000)}/{id}")
+    return _encode(f"{(time - _EPOCH) // _MICROSECOND}/{id}")
 
 
 def position_of(token: str) -> tuple[dt.datetime, str] | None:
@@ -21,7 +25,7 @@ def position_of(token: str) -> tuple[dt.datetime, str] | None:
     if not micros.isdecimal() or canonical_uuid(last_id) is None:
         raise _invalid()
     try:
-        return dt.datetime.fromtimestamp(0, dt.UTC) + dt.timedelta(microseconds=int(micros)), last_id
+        return _EPOCH + int(micros) * _MICROSECOND, last_id
     except (OverflowError, ValueError):
         raise _invalid() from None
 

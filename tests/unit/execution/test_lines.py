@@ -1,0 +1,62 @@
+"""How events are written: the journal keeps them exactly, readers see them in full."""
+
+import orjson
+import pytest
+from treadle.execution.v1 import execution_service_pb2 as pb
+
+from services.execution.engine.events import NO_FIRING, Event, EventKind
+from services.execution.lines import Line, Names, Renderer, line_of, read_row, time_text, write_row
+from services.execution.messages import events_of_payload
+
+EXECUTION_ID = "0199c0de-0000-7000-8000-000000000001"
+NAMES = Names((("first", "block-a"), ("second", "block-b")))
+EVENTS = [
+    Event(EventKind.EXECUTION_QUEUED, 1_763_896_000_000_000),
+    Event(EventKind.NODE_STARTED, 1_763_896_000_123_456, 3, 1, value={"b": 1, "a": [None, 2**70, "ü\n"]}),
+    Event(EventKind.NODE_OUTPUT, 1_763_896_000_500_000, 3, 7, "pin", None),
+    Event(EventKind.NODE_FAILED, 1_763_896_001_000_001, 3, error='said "no"'),
+]
+
+
+def lines() -> list[Line]:
+    """The events as lines, those of the firing as the second of the second node."""
+    return [line_of(event, -1 if event.firing == NO_FIRING else 1, 0 if event.firing == NO_FIRING else 2) for event in EVENTS]
+
+
+def test_a_row_gives_back_the_events() -> None:
+    assert [line.event for line in read_row(write_row(lines()))] == EVENTS
+
+
+def test_a_null_output_is_shown_and_a_missing_value_is_not() -> None:
+    shown = orjson.loads(orjson.dumps(list(Renderer(EXECUTION_ID, NAMES).json(5, lines()))))
+    assert [event["seq"] for event in shown] == [5, 6, 7, 8]
+    assert ["value" in event for event in shown] == [False, True, True, False]
+    assert shown[2]["value"] is None
+    assert shown[3]["error"] == 'said "no"'
+    assert shown[0]["node_execution_id"] == ""
+    assert (shown[1]["node_id"], shown[1]["block_id"]) == ("second", "block-b")
+
+
+def test_the_bus_and_the_journal_tell_the_same() -> None:
+    renderer = Renderer(EXECUTION_ID, NAMES)
+    payload = orjson.dumps(list(renderer.json(1, lines())))
+    assert events_of_payload(payload) == list(renderer.proto(1, lines()))
+
+
+def test_values_keep_their_text() -> None:
+    started = list(Renderer(EXECUTION_ID, NAMES).proto(1, lines()))[1]
+    assert started.value.json == '{"b":1,"a":[null,1180591620717411303424,"ü\\n"]}'
+    assert started.kind == pb.EVENT_KIND_NODE_STARTED
+    assert started.status == pb.EXECUTION_STATUS_RUNNING
+
+
+@pytest.mark.parametrize("time_us", [0, 1, 1000, 1_763_896_000_123_000, 1_763_896_000_000_000, 1_763_896_000_000_010])
+def test_times_are_written_as_proto_json_does(time_us: int) -> None:
+    event = pb.Event()
+    event.time.FromMicroseconds(time_us)
+    assert time_text(time_us) == event.time.ToJsonString()
+
+
+def test_a_value_that_json_cannot_hold_is_refused() -> None:
+    with pytest.raises((TypeError, ValueError)):
+        line_of(Event(EventKind.NODE_OUTPUT, 1, 0, 0, "pin", "\ud800"), 0, 0)
