@@ -105,7 +105,7 @@ class ExecutionServicer:
     async def list_node_executions(self, request: pb.ListNodeExecutionsRequest, call: Call) -> pb.ListNodeExecutionsResponse:
         """A page of firings."""
         record = await self._own(request.execution_id, call)
-        first = offset_of(request.page_token) if request.page_token else 0
+        first = offset_of(request.page_token)
         end = first + (request.page_size or _DEFAULT_FIRINGS)
         firings = await self._history.firings(record, request.node_id)
         return pb.ListNodeExecutionsResponse(
