@@ -3,26 +3,24 @@
 Raw ASGI, no framework: a request costs a walk through the route tree, one decode, the chain with the handler, one encode.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from mesh.chain.errors import mapped
 from mesh.contract import Method
 from mesh.dispatch import Dispatcher
-from mesh.errors import InternalError, TreadleError
+from mesh.errors import TreadleError
 from mesh.http.errors import RouteUnknownError, VerbNotAllowedError
 from mesh.http.requests import ClientGoneError, check_media_type, headers_of, read_body, refuse_body
-from mesh.http.responses import is_current, quoted, send_body, send_error, send_not_modified
+from mesh.http.responses import headers_for, is_current, send_body, send_error, send_not_modified
 from mesh.http.route import Route
 from mesh.http.routes import Match, RouteTree, variables_of
 from mesh.http.streaming import SSE, StreamResponse
-from mesh.logs import get_logger
 
 HEALTH_PATH = b"/healthz"
 # The same as the largest gRPC message by default.
 MAX_BODY_BYTES = 4 * 1024 * 1024
-
-_log = get_logger("mesh.http")
 
 
 def http_door(dispatcher: Dispatcher, extra: ASGIApp | None = None, *, max_body_bytes: int = MAX_BODY_BYTES) -> ASGIApp:
@@ -91,7 +89,7 @@ class HttpDoor:
     async def _serve_route(self, match: Match[Route], scope: Scope, receive: Receive, send: Send, *, is_head: bool) -> None:
         verb: str = "GET" if is_head else scope["method"]
         route = match.by_verb.get(verb)
-        if route is None:
+        if route is None or (is_head and route.method.is_server_streaming):
             raise VerbNotAllowedError(scope["method"], _allowed(match.by_verb))
         headers = headers_of(scope["headers"])
         body = await read_body(receive, headers, self._max_body_bytes)
@@ -102,37 +100,29 @@ class HttpDoor:
         request = route.request(match.values, scope["query_string"], body, headers)
         call = self._dispatcher.new_call(route.method, headers)
         if route.method.is_server_streaming:
-            stream = StreamResponse(send, route.write, is_sse=SSE in headers.get("accept", ""), extra={})
+            stream = StreamResponse(send, route.write, is_sse=SSE in headers.get("accept", ""))
             await stream.run(self._dispatcher, call, request, receive)
             return
         try:
             response = await self._dispatcher.unary(call, request)
+            extra = headers_for(call)
+            is_known = verb == "GET" and is_current(extra.get("etag", ""), headers.get("if-none-match"))
+            text = b"" if is_known else route.write(response)
         except TreadleError as error:
-            await send_error(send, route.as_client_sent(error), _extra_headers(call.request_id, call.response_headers), is_head=is_head)
-            return
-        extra = _extra_headers(call.request_id, call.response_headers)
-        if verb == "GET" and "etag" in extra and is_current(extra["etag"], headers.get("if-none-match")):
-            await send_not_modified(send, extra)
-            return
-        try:
-            text = route.write(response)
-        except (ValueError, TypeError, OverflowError):
-            _log.exception("response_not_shown", method=route.method.full_name, request_id=call.request_id)
-            raise InternalError("The response cannot be shown as JSON.", metadata={"request_id": call.request_id}) from None
-        await send_body(send, 200, text, extra, is_head=is_head)
+            await send_error(send, route.as_client_sent(error), headers_for(call), is_head=is_head)
+        except Exception as error:
+            await send_error(send, mapped(call, error), headers_for(call), is_head=is_head)
+        else:
+            if is_known:
+                await send_not_modified(send, extra)
+            else:
+                await send_body(send, 200, text, extra, is_head=is_head)
 
 
-def _allowed(verbs: Iterable[str]) -> list[str]:
-    return sorted({*verbs, "HEAD"} if "GET" in verbs else verbs)
-
-
-def _extra_headers(request_id: str, from_handler: dict[str, str]) -> dict[str, str]:
-    extra = dict(from_handler)
-    if request_id:
-        extra["x-request-id"] = request_id
-    if "etag" in extra:
-        extra["etag"] = quoted(extra["etag"])
-    return extra
+def _allowed(by_verb: Mapping[str, Route]) -> list[str]:
+    """HEAD goes with GET, but not with a stream, whose headers are only known by running it."""
+    has_head = "GET" in by_verb and not by_verb["GET"].method.is_server_streaming
+    return sorted({*by_verb, "HEAD"} if has_head else by_verb)
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 from starlette.types import Send
 
+from mesh.call import Call
+from mesh.chain.request_id import HEADER as REQUEST_ID_HEADER
 from mesh.errors import TreadleError
 from mesh.http.errors import BodyTooLargeError, VerbNotAllowedError, http_status
 from mesh.status import retry_after_s, to_json
@@ -56,6 +58,16 @@ def is_current(etag: str, if_none_match: str | None) -> bool:
         return True
     wanted = etag.removeprefix("W/")
     return any(part.strip().removeprefix("W/") == wanted for part in if_none_match.split(","))
+
+
+def headers_for(call: Call) -> dict[str, str]:
+    """The handler's headers, its entity tag in proper form, and the id of the request."""
+    headers = dict(call.response_headers)
+    if call.request_id:
+        headers[REQUEST_ID_HEADER] = call.request_id
+    if "etag" in headers:
+        headers["etag"] = quoted(headers["etag"])
+    return headers
 
 
 def encode_headers(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:

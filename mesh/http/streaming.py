@@ -2,15 +2,16 @@
 
 import asyncio
 from collections.abc import Callable
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 
 from google.protobuf.message import Message
 from starlette.types import Receive, Send
 
 from mesh.call import Call
+from mesh.chain.errors import mapped as masked
 from mesh.dispatch import Dispatcher
-from mesh.errors import InternalError, TreadleError
-from mesh.http.responses import encode_headers, send_error
+from mesh.errors import TreadleError
+from mesh.http.responses import encode_headers, headers_for, send_error
 from mesh.status import to_json
 
 NDJSON = "application/x-ndjson"
@@ -27,14 +28,12 @@ class StreamResponse:
     An error before the first message is an ordinary error response. Each message is sent at once.
     """
 
-    def __init__(self, send: Send, write: Callable[[Message], bytes], *, is_sse: bool, extra: dict[str, str]) -> None:
-        """`write` makes the JSON of a message; `extra` are headers."""
+    def __init__(self, send: Send, write: Callable[[Message], bytes], *, is_sse: bool) -> None:
+        """`write` makes the JSON of a message."""
         self._send = send
         self._write = write
         self._is_sse = is_sse
-        self._extra = extra
         self._is_open = False
-        self._is_ended = False
 
     async def run(self, dispatcher: Dispatcher, call: Call, request: Message, receive: Receive) -> None:
         """Returns when the stream has ended, either way."""
@@ -56,7 +55,7 @@ class StreamResponse:
         try:
             async with aclosing(dispatcher.stream(call, request)) as messages:
                 async for message in messages:
-                    line = self._line(message)
+                    line = self._line(call, message)
                     await self._open(call)
                     await self._send({"type": "http.response.body", "body": line, "more_body": True})
         except TreadleError as error:
@@ -68,7 +67,7 @@ class StreamResponse:
     async def _fail(self, call: Call, error: TreadleError) -> None:
         if not self._is_open:
             self._is_open = True
-            await send_error(self._send, error, self._extra | call.response_headers)
+            await send_error(self._send, error, headers_for(call))
             return
         text = b'{"error":' + to_json(error) + b"}"
         line = b"event: error\ndata: " + text + b"\n\n" if self._is_sse else text + b"\n"
@@ -83,21 +82,19 @@ class StreamResponse:
             "content-type": SSE if self._is_sse else NDJSON,
             "cache-control": "no-store",
             "x-accel-buffering": "no",
-            **self._extra,
-            **call.response_headers,
+            **headers_for(call),
         }
         await self._send({"type": "http.response.start", "status": 200, "headers": encode_headers(headers)})
         await self._send({"type": "http.response.body", "body": b"", "more_body": True})
 
     async def _end(self) -> None:
-        self._is_ended = True
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    def _line(self, message: Message) -> bytes:
+    def _line(self, call: Call, message: Message) -> bytes:
         try:
             text = self._write(message).translate(_ONE_LINE)
-        except (ValueError, TypeError, OverflowError):
-            raise InternalError("A message of the stream cannot be shown as JSON.") from None
+        except Exception as error:
+            raise masked(call, error) from None
         return b"data: " + text + b"\n\n" if self._is_sse else text + b"\n"
 
 
@@ -109,5 +106,4 @@ async def _disconnected(receive: Receive) -> None:
 async def _ended(task: "asyncio.Task[None]") -> None:
     """Cancels a task that still runs and waits for it; what it raised stays in it."""
     task.cancel()
-    with suppress(asyncio.CancelledError, Exception):
-        await asyncio.shield(asyncio.wait((task,)))
+    await asyncio.wait((task,))

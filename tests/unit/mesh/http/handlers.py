@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 
+from google.protobuf.timestamp_pb2 import Timestamp
 from treadle.block.v1 import block_service_pb2 as block
 from treadle.execution.v1 import execution_service_pb2 as execution
 from treadle.graph.v1 import graph_service_pb2 as graph
@@ -28,6 +29,8 @@ class Graphs:
             raise NotFoundError("No such graph.", reason="GRAPH_NOT_FOUND", metadata={"graph_id": request.graph_id})
         if request.graph_id == "broken":
             raise RuntimeError("password=hunter2")
+        if request.graph_id == "timeless":
+            return graph.GetGraphResponse(graph=graph.Graph(create_time=Timestamp(seconds=10**15)))
         call.response_headers["etag"] = "v7"
         return graph.GetGraphResponse(graph=graph.Graph(id=request.graph_id, version=request.version))
 

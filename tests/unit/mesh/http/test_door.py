@@ -149,6 +149,8 @@ async def test_handler_errors_and_masked_faults(door: httpx.AsyncClient) -> None
     broken = await door.get("/v1/graphs/broken")
     assert broken.status_code == 500
     assert "hunter2" not in broken.text
+    error_of(broken, 500, "INTERNAL")
+    error_of(await door.get("/v1/graphs/timeless"), 500, "INTERNAL")
 
 
 async def test_an_etag_that_the_client_has_is_not_sent_again(door: httpx.AsyncClient) -> None:
@@ -187,9 +189,15 @@ async def test_healthz_tells_the_dispatchers_truth(door: httpx.AsyncClient, disp
 async def test_a_stream_is_one_json_object_per_line(door: httpx.AsyncClient) -> None:
     response = await door.get("/v1/executions/e:watch?after_seq=5")
     assert response.headers["content-type"] == "application/x-ndjson"
+    assert response.headers["x-request-id"]
     lines = [json.loads(line) for line in response.text.splitlines()]
     assert [line["seq"] for line in lines] == [6, 7]
     assert lines[0]["value"] == {"a": 1}
+
+
+async def test_a_stream_has_no_head(door: httpx.AsyncClient) -> None:
+    refused = await door.head("/v1/executions/endless:watch")
+    assert (refused.status_code, refused.headers["allow"]) == (405, "GET")
 
 
 async def test_a_stream_for_an_event_source(door: httpx.AsyncClient) -> None:
