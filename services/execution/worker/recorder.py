@@ -128,6 +128,5 @@ class Recorder:
         """Another writes this journal now."""
         self.is_fenced = True
         self._pending.clear()
-        self._in_flight = []
         self._advanced.set()
         self._on_advance()
