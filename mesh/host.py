@@ -24,10 +24,11 @@ from mesh.http_server import HttpServer, beside, bind
 from mesh.identity.access_token import Jwk, TokenVerifier
 from mesh.identity.service_token import ServiceTokens
 from mesh.logs import configure, get_logger
+from mesh.metrics import Metrics
 from mesh.resources import Resources
 from mesh.service import Running, Service
 from mesh.settings import Settings
-from mesh.telemetry import Metrics, Tracing, loop_lag, make_tracing
+from mesh.telemetry import Tracing, loop_lag, make_tracing
 from mesh.validation import violations
 
 GROUP = "treadle.services"

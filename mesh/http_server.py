@@ -11,8 +11,8 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mesh.errors import NotFoundError
+from mesh.metrics import Metrics
 from mesh.status import to_json
-from mesh.telemetry import Metrics
 
 METRICS_PATH = "/metrics"
 # Peers are proxies that keep connections for long: whoever closes an idle one first must not be us, or a request is lost in between.

@@ -1,7 +1,7 @@
-"""Metrics and traces of a process.
+"""Traces of a process, and the watch on its event loop.
 
-Metrics are Prometheus series (RED per method, loop lag), served on `/metrics`. Traces are OpenTelemetry spans that we make ourselves,
-in the chain: OpenTelemetry's aio instrumentation costs 27 to 51 % of throughput, also when nothing is sampled, and records failures as OK.
+Traces are OpenTelemetry spans that we make ourselves, in the chain: OpenTelemetry's aio instrumentation costs 27 to 51 % of throughput,
+also when nothing is sampled, and records failures as OK.
 """
 
 import asyncio
@@ -16,19 +16,14 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.gc_collector import GCCollector
-from prometheus_client.process_collector import ProcessCollector
 
 from mesh.call import current_call
 from mesh.contract import Method
-from mesh.errors import Code
 from mesh.logs import get_logger
+from mesh.metrics import Metrics
 from mesh.settings import Settings
 
 TRACEPARENT = "traceparent"
-# Seconds; from a cached read to the longest unary deadline.
-BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 LOOP_LAG_EVERY_S = 0.25
 LOOP_LAG_ALARM_S = 0.05
 EXPORT_TIMEOUT_S = 2
@@ -37,51 +32,6 @@ _W3C_SAMPLED = 1
 _W3C_PARTS = 4
 
 _log = get_logger("mesh.telemetry")
-
-
-class Metrics:
-    """The series of one process. Children are looked up once per method and code: labels are too slow for every call."""
-
-    def __init__(self) -> None:
-        """Makes a registry of its own, so that two hosts in one process (tests) do not meet."""
-        self.registry = CollectorRegistry()
-        labels = ("service", "method")
-        name = "treadle_rpc"
-        self._handled = Counter(f"{name}_handled", "Calls that ended, by code", (*labels, "code"), registry=self.registry)
-        self._duration = Histogram(f"{name}_duration_seconds", "Length of calls", labels, buckets=BUCKETS_S, registry=self.registry)
-        self._active = Gauge(f"{name}_active", "Calls at work", labels, registry=self.registry)
-        self.loop_lag = Gauge("treadle_loop_lag_seconds", "How late the event loop runs its timers", registry=self.registry)
-        self._counters: dict[tuple[str, Code], Counter] = {}
-        self._histograms: dict[str, Histogram] = {}
-        self._gauges: dict[str, Gauge] = {}
-        ProcessCollector(registry=self.registry)
-        GCCollector(registry=self.registry)
-
-    def started(self, method: Method) -> None:
-        """Counts a call in."""
-        gauge = self._gauges.get(method.full_name)
-        if gauge is None:
-            gauge = self._gauges[method.full_name] = self._active.labels(method.service, method.name)
-        gauge.inc()
-
-    def ended(self, method: Method, code: Code, duration_s: float) -> None:
-        """Counts a call out."""
-        key = (method.full_name, code)
-        counter = self._counters.get(key)
-        if counter is None:
-            counter = self._counters[key] = self._handled.labels(method.service, method.name, code.name)
-        counter.inc()
-        self._gauges[method.full_name].dec()
-        if method.is_server_streaming:
-            return
-        histogram = self._histograms.get(method.full_name)
-        if histogram is None:
-            histogram = self._histograms[method.full_name] = self._duration.labels(method.service, method.name)
-        histogram.observe(duration_s)
-
-    def text(self) -> bytes:
-        """All series in the Prometheus text format."""
-        return generate_latest(self.registry)
 
 
 class Tracing:

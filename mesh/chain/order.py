@@ -15,8 +15,9 @@ from mesh.chain.request_id import RequestId
 from mesh.chain.telemetry import Telemetry
 from mesh.chain.validate import Validate
 from mesh.errors import Violation
+from mesh.metrics import Metrics
 from mesh.settings import Settings
-from mesh.telemetry import Metrics, Tracing
+from mesh.telemetry import Tracing
 
 ORDER = (
     "request_id",  # everything after can log it

@@ -12,7 +12,8 @@ from opentelemetry.trace import StatusCode
 from mesh.call import Call
 from mesh.chain.element import Leave, code_of
 from mesh.errors import Code
-from mesh.telemetry import Metrics, Tracing
+from mesh.metrics import Metrics
+from mesh.telemetry import Tracing
 
 # Faults of ours; the rest are answers, and no errors of a trace.
 _FAULTS = frozenset({Code.INTERNAL, Code.UNKNOWN, Code.DATA_LOSS, Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.UNIMPLEMENTED})

@@ -32,8 +32,9 @@ from mesh.health import Health
 from mesh.identity.access_token import AccessClaims
 from mesh.identity.service_token import ServiceTokens
 from mesh.logs import configure
+from mesh.metrics import Metrics
 from mesh.settings import Settings
-from mesh.telemetry import Metrics, Tracing, make_tracing
+from mesh.telemetry import Tracing, make_tracing
 from mesh.validation import violations
 
 IN_FLIGHT = 50

@@ -14,8 +14,9 @@ from mesh.dispatch import Dispatcher
 from mesh.errors import UnauthenticatedError, Violation
 from mesh.identity.access_token import AccessClaims
 from mesh.identity.service_token import ServiceTokens
+from mesh.metrics import Metrics
 from mesh.settings import Settings
-from mesh.telemetry import Metrics, Tracing, make_tracing
+from mesh.telemetry import Tracing, make_tracing
 
 SERVICE_KEY = b"k" * 32
 USER_SERVICE = "treadle.user.v1.UserService"

@@ -11,7 +11,8 @@ from treadle.user.v1.user_service_pb2 import GetMeResponse
 
 from mesh import errors
 from mesh.chain.telemetry import Telemetry
-from mesh.telemetry import Metrics, outgoing_traceparent
+from mesh.metrics import Metrics
+from mesh.telemetry import outgoing_traceparent
 from tests.unit.mesh.chains import GET_ME, chain, unary
 
 GOOD = {"authorization": "Bearer good"}
