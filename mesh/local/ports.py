@@ -4,8 +4,13 @@ Nothing of ours listens with SO_REUSEPORT: two servers would share a port and ea
 option is refused when anyone listens, with or without it, so it is the honest check.
 """
 
+import fcntl
+import os
 import socket
+import tempfile
 from collections.abc import Collection
+from pathlib import Path
+from typing import IO
 
 LOOPBACK = "127.0.0.1"
 _PORTS_TO_TRY = 200
@@ -39,3 +44,49 @@ def free_port(preferred: int = 0, *, host: str = LOOPBACK, avoid: Collection[int
             port = int(probe.getsockname()[1])
         if port not in avoid:
             return port
+
+
+class Reservations:
+    """Ports that one stack has chosen and that no other stack of the same user chooses, from the choice until the stack is down.
+
+    Between the choice of a port and its first listener lie seconds, in which two stacks that start together would choose the same. The
+    reservation is a lock on a file, so it ends with the process however that ends.
+    """
+
+    def __init__(self) -> None:
+        """Nothing is reserved yet."""
+        self._folder = Path(tempfile.gettempdir()) / f"treadle-ports-{os.getuid()}"
+        self._locks: dict[Path, IO[str]] = {}
+
+    def take(self, preferred: int) -> int:
+        """Reserves `preferred` or the next port after it that is free and not reserved."""
+        refused: set[int] = set()
+        while True:
+            port = free_port(preferred, avoid=refused)
+            if self.reserve(port):
+                return port
+            refused.add(port)
+
+    def reserve(self, port: int) -> bool:
+        """Reserves this port. False when it is reserved already, here or by another stack."""
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        path = self._folder / str(port)
+        file = path.open("a")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # The holder before us removes its file as it ends; a lock on a removed file reserves nothing.
+            if path in self._locks or path.stat().st_ino != os.fstat(file.fileno()).st_ino:
+                file.close()
+                return False
+        except OSError:
+            file.close()
+            return False
+        self._locks[path] = file
+        return True
+
+    def release(self) -> None:
+        """Gives all ports back."""
+        for path, file in self._locks.items():
+            path.unlink(missing_ok=True)
+            file.close()
+        self._locks.clear()

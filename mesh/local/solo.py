@@ -12,7 +12,7 @@ from mesh.local import envoy, nats, postgres, valkey
 from mesh.local.errors import PortTakenError
 from mesh.local.health import http_is_ok
 from mesh.local.keys import Keys
-from mesh.local.ports import LOOPBACK, free_port, is_free
+from mesh.local.ports import LOOPBACK, Reservations, is_free
 from mesh.local.program import Program
 from mesh.settings import Settings
 
@@ -40,12 +40,12 @@ class Options:
 class Solo:
     """Addresses, environment and programs of one stack. Making it chooses the ports; `servers` and `processes` make the programs."""
 
-    def __init__(self, options: Options, keys: Keys) -> None:
-        """Raises PortTakenError when a port that was asked for by number is taken."""
+    def __init__(self, options: Options, keys: Keys, ports: Reservations) -> None:
+        """Takes its ports from `ports`. Raises PortTakenError when a port that was asked for by number is taken."""
         self.options = options
         self._keys = keys
         self._home = options.home.resolve()
-        self._taken: set[int] = set()
+        self._ports = ports
         self.edge_port = self._edge_port()
         self._postgres_port, self._nats_port, self._monitor_port, self._cache_port = (self._port() for _ in range(4))
         self._services = self._doors()
@@ -136,17 +136,15 @@ class Solo:
 
     def _edge_port(self) -> int:
         wanted = self.options.edge_port
-        if wanted and not is_free(wanted):
+        if not wanted:
+            return self._ports.take(DEFAULT_EDGE_PORT)
+        if not is_free(wanted) or not self._ports.reserve(wanted):
             raise PortTakenError(f"Port {wanted} is taken by another program. Choose another with --edge-port, or leave it out.")
-        port = wanted or free_port(DEFAULT_EDGE_PORT)
-        self._taken.add(port)
-        return port
+        return wanted
 
     def _port(self) -> int:
         stack = zlib.crc32(str(self._home).encode()) % _STACKS
-        port = free_port(_PORTS_FROM + stack * _PORTS_PER_STACK, avoid=self._taken)
-        self._taken.add(port)
-        return port
+        return self._ports.take(_PORTS_FROM + stack * _PORTS_PER_STACK)
 
     def _doors(self) -> Doors:
         return Doors(grpc=f"{LOOPBACK}:{self._port()}", http=f"{LOOPBACK}:{self._port()}")

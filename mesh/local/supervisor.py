@@ -15,6 +15,7 @@ from mesh.local.account import ensure_owner
 from mesh.local.errors import LocalError, StartError
 from mesh.local.keys import load_keys
 from mesh.local.leftovers import stop_leftovers
+from mesh.local.ports import Reservations
 from mesh.local.program import Program, log_end, spawn, stop, wait_ready
 from mesh.local.solo import Options, Solo, is_external
 from mesh.local.state import ProcessState, StackState, SupervisorLock, read_state, write_state
@@ -72,6 +73,7 @@ class Supervisor:
         self._report = report
         self._state = StackState(home=str(self._home))
         self._supervised: dict[str, Supervised] = {}
+        self._ports = Reservations()
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
@@ -96,6 +98,7 @@ class Supervisor:
             self._state.is_ready = False
             await self._take_down()
             self._write()
+            self._ports.release()
             lock.release()
 
     async def _until_stopped(self) -> None:
@@ -117,7 +120,7 @@ class Supervisor:
     async def _bring_up(self) -> None:
         began = time.monotonic()
         keys = load_keys(self._home)
-        solo = Solo(self._options, keys)
+        solo = Solo(self._options, keys, self._ports)
         self._state.edge_url, self._state.grpc_target = solo.edge_url, solo.edge_url.removeprefix("http://")
         await self._together(self._make_and_start(make) for make in solo.servers())
         if not is_external("postgres"):

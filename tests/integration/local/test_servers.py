@@ -11,7 +11,7 @@ import pytest
 import redis.asyncio
 
 from mesh.local import nats
-from mesh.local.ports import LOOPBACK, free_port, is_free
+from mesh.local.ports import LOOPBACK, Reservations, free_port, is_free
 from mesh.local.program import running
 
 
@@ -71,3 +71,17 @@ def test_a_wildcard_listener_takes_the_port() -> None:
         listener.bind(("0.0.0.0", 0))  # noqa: S104 - what the test is about
         listener.listen(1)
         assert not is_free(listener.getsockname()[1])
+
+
+def test_two_stacks_never_choose_the_same_port() -> None:
+    one, other = Reservations(), Reservations()
+    try:
+        first = [one.take(29_900) for _ in range(3)]
+        second = [other.take(29_900) for _ in range(3)]
+        assert len({*first, *second}) == 6
+        assert not other.reserve(first[0])
+        one.release()
+        assert other.reserve(first[0])
+    finally:
+        one.release()
+        other.release()
