@@ -82,6 +82,7 @@ async def open_database(settings: Settings, schema: str) -> Database:
         max_size=settings.database_pool_size,
         timeout=CONNECT_TIMEOUT_S,
         server_settings=server_settings,
+        reset=_keep_session,
     )
     engine = create_async_engine(
         driver_url(url),
@@ -98,6 +99,10 @@ async def open_database(settings: Settings, schema: str) -> Database:
 def driver_url(url: str) -> str:
     """The URL for SQLAlchemy with asyncpg, from a plain `postgresql://` one."""
     return urlunsplit(urlsplit(url)._replace(scheme="postgresql+asyncpg"))
+
+
+async def _keep_session(_: object) -> None:
+    """No code of ours leaves anything in a session; resetting it would cost each query a second round trip."""
 
 
 def _refuse_dead(connection: Any, _: Any, __: Any) -> None:

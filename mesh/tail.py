@@ -84,8 +84,12 @@ class Tail(Generic[E]):
         """The next message; None after a while without one."""
         if not self._live:
             self._arrived.clear()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._arrived.wait(), self._idle_poll_s)
+            # A fraction of the cost of a timeout around the wait.
+            silence = asyncio.get_running_loop().call_later(self._idle_poll_s, self._arrived.set)
+            try:
+                await self._arrived.wait()
+            finally:
+                silence.cancel()
         return self._live.popleft() if self._live else None
 
     async def _on_message(self, message: Msg) -> None:

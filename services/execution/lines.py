@@ -174,6 +174,17 @@ def time_text(time_us: int) -> str:
     return f"{_second_text(seconds)}.{micros // 1000:03d}Z"
 
 
+def time_of(text: str) -> int:
+    """Microseconds since 1970 UTC of what `time_text` wrote."""
+    fraction = text[20:-1]
+    return _seconds_of(text[:19]) * 1_000_000 + (int(fraction.ljust(6, "0")) if fraction else 0)
+
+
+@lru_cache(maxsize=64)
+def _seconds_of(text: str) -> int:
+    return int(dt.datetime.fromisoformat(f"{text}+00:00").timestamp())
+
+
 @lru_cache(maxsize=64)
 def _second_text(seconds: int) -> str:
     return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%dT%H:%M:%S")

@@ -11,13 +11,13 @@ from treadle.type.v1.json_value_pb2 import JsonValue
 
 from mesh import jsontext
 from services.execution.engine.view import NodeExecution
-from services.execution.lines import timestamp
+from services.execution.lines import time_of, timestamp
 from services.execution.repository import Record
 
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-class _WireEvent(msgspec.Struct):
+class _WireEvent(msgspec.Struct, gc=False):
     """An event as the bus and REST show it; the value stays text."""
 
     seq: int
@@ -34,6 +34,8 @@ class _WireEvent(msgspec.Struct):
     value: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
+_KINDS = dict(pb.EventKind.items())
+_STATUSES = dict(pb.ExecutionStatus.items())
 _WIRE = msgspec.json.Decoder(list[_WireEvent])
 
 
@@ -91,19 +93,17 @@ def events_of_payload(payload: bytes) -> list[pb.Event]:
 
 
 def _event(event: _WireEvent) -> pb.Event:
-    time = Timestamp()
-    time.FromJsonString(event.time)
     message = pb.Event(
         seq=event.seq,
         execution_id=event.execution_id,
-        kind=pb.EventKind.Value(event.kind),
-        time=time,
+        kind=_KINDS[event.kind],
+        time=timestamp(time_of(event.time)),
         node_id=event.node_id,
         node_execution_id=event.node_execution_id,
         block_id=event.block_id,
         pin=event.pin,
         ordinal=event.ordinal,
-        status=pb.ExecutionStatus.Value(event.status),
+        status=_STATUSES[event.status],
         error=event.error,
     )
     if event.value is not msgspec.UNSET:

@@ -10,7 +10,8 @@ from services.block.sdk import Block, BlockContext, BlockError, Effect
 from services.block.sdk.run import run_block, run_now
 from services.execution.engine.state import Firing
 
-Emit = Callable[[str, Any], Awaitable[None]]
+# Takes an output. What it returns, if anything, is to be awaited before the block goes on.
+Emit = Callable[[str, Any], Awaitable[None] | None]
 
 
 class NodeExecutor:
@@ -41,10 +42,12 @@ class NodeExecutor:
         try:
             async with asyncio.timeout(self._timeout_s) as limit, aclosing(_outputs(firing, context, is_dry)) as outputs:
                 async for pin, value in outputs:
-                    left_s = (limit.when() or 0.0) - loop.time()
-                    limit.reschedule(None)
-                    await emit(pin, value)
-                    limit.reschedule(loop.time() + left_s)
+                    pause = emit(pin, value)
+                    if pause is not None:
+                        left_s = (limit.when() or 0.0) - loop.time()
+                        limit.reschedule(None)
+                        await pause
+                        limit.reschedule(loop.time() + left_s)
         except TimeoutError as error:
             raise BlockError(f"the node ran longer than {self._timeout_s:g} s", kind="NodeTimeoutError") from error
 

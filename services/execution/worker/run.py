@@ -7,7 +7,7 @@ until that record, and so all that it depends on, is durable.
 import asyncio
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -229,13 +229,13 @@ class Run:
     async def _run_firing(self, firing: Firing) -> None:
         skip, count = firing.emitted, 0
 
-        async def emit(pin: str, value: Any) -> None:
+        def emit(pin: str, value: Any) -> Awaitable[None] | None:
             nonlocal count
             count += 1
             if count > skip:
                 self._emit(firing, count - 1, pin, value)
                 self._wake.set()
-                await self.recorder.wait_below(MAX_AHEAD)
+            return self.recorder.wait_below(MAX_AHEAD) if self.recorder.ahead >= MAX_AHEAD else None
 
         try:
             await hook("node.start")

@@ -5,7 +5,7 @@ import pytest
 from treadle.execution.v1 import execution_service_pb2 as pb
 
 from services.execution.engine.events import NO_FIRING, Event, EventKind
-from services.execution.lines import Line, Names, Renderer, line_of, read_row, time_text, write_row
+from services.execution.lines import Line, Names, Renderer, line_of, read_row, time_of, time_text, write_row
 from services.execution.messages import events_of_payload
 
 EXECUTION_ID = "0199c0de-0000-7000-8000-000000000001"
@@ -55,6 +55,7 @@ def test_times_are_written_as_proto_json_does(time_us: int) -> None:
     event = pb.Event()
     event.time.FromMicroseconds(time_us)
     assert time_text(time_us) == event.time.ToJsonString()
+    assert time_of(time_text(time_us)) == time_us
 
 
 def test_a_value_that_json_cannot_hold_is_refused() -> None:
