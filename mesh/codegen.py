@@ -5,6 +5,7 @@ Imports nothing that is generated, so that it also works when `gen/` is empty.
 
 import argparse
 import filecmp
+import os
 import shutil
 import subprocess
 import sys
@@ -53,7 +54,9 @@ def generate(folder: Path) -> Path:
     _run(sys.executable, "-m", "grpc_tools.protoc", *includes, f"--grpc_python_out={output}", *services)
     for directory in [output / "treadle", *(path for path in (output / "treadle").rglob("*") if path.is_dir())]:
         (directory / "__init__.py").touch()
-    _run(str(_BIN / "buf"), "build", "--as-file-descriptor-set", "--output", str(output / "descriptor.binpb"))
+    descriptors = output / "descriptor.binpb"
+    _run(str(_BIN / "buf"), "build", "--as-file-descriptor-set", "--output", str(descriptors))
+    _run(sys.executable, "-m", "mesh.http.openapi", str(descriptors), str(output / "openapi.json"), path=output)
     return output
 
 
@@ -92,8 +95,10 @@ def _same(one: Path, other: Path) -> bool:
     return one.exists() and other.exists() and filecmp.cmp(one, other, shallow=False)
 
 
-def _run(*command: str) -> None:
-    subprocess.run(command, check=True, cwd=ROOT)  # noqa: S603 - our own argument list
+def _run(*command: str, path: Path | None = None) -> None:
+    """Runs a generator; with `path`, one of ours that imports what was just generated there."""
+    environment = os.environ | {"PYTHONPATH": str(path)} if path else None
+    subprocess.run(command, check=True, cwd=ROOT, env=environment)  # noqa: S603 - our own argument list
 
 
 if __name__ == "__main__":

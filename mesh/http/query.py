@@ -25,7 +25,8 @@ class QueryReader:
 
     def __init__(self, descriptor: Descriptor, taken: Iterable[str]) -> None:
         """`taken` are the top-level fields that the path and the body fill; "*" takes all."""
-        self._fields: dict[str, FieldDescriptor] = {}
+        # By the name of the parameter.
+        self.fields: dict[str, FieldDescriptor] = {}
         gone = frozenset(taken)
         if "*" not in gone:
             self._learn(descriptor, "", gone, ())
@@ -38,9 +39,9 @@ class QueryReader:
             values.setdefault(name, []).append(value)
         arguments: Arguments = {}
         for name, texts in values.items():
-            field = self._fields.get(name)
+            field = self.fields.get(name)
             if field is None:
-                known = f"known are {', '.join(self._fields)}" if self._fields else "this path takes none"
+                known = f"known are {', '.join(self.fields)}" if self.fields else "this path takes none"
                 violations.append(Violation(name, f"unknown query parameter; {known}"))
                 continue
             try:
@@ -57,7 +58,7 @@ class QueryReader:
                 continue
             kind = kind_of(field)
             if kind is not Kind.MESSAGE:
-                self._fields[prefix + field.name] = field
+                self.fields[prefix + field.name] = field
             elif not field.is_repeated and message_of(field).full_name not in above:
                 inner = message_of(field)
                 self._learn(inner, f"{prefix}{field.name}.", frozenset(), (*above, inner.full_name))
