@@ -16,8 +16,8 @@ from mesh.status import to_json
 
 NDJSON = "application/x-ndjson"
 SSE = "text/event-stream"
-# A stream that has nothing to say yet shows the client after this time that it is open.
-OPEN_AFTER_S = 0.25
+# A stream that has nothing to say yet shows the client after this time that it is open; a refusal that takes longer comes as its last line.
+OPEN_AFTER_S = 1.0
 # JSON text may hold line breaks between tokens; inside strings they are escaped, so this changes no value.
 _ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
 
