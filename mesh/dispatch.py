@@ -8,7 +8,7 @@ from typing import Any, cast
 from google.protobuf.message import Message
 
 from mesh.call import Call, current_call
-from mesh.chain.deadline import Within, exceeded
+from mesh.chain.deadline import Deadlines, Within, exceeded
 from mesh.chain.element import Element, Leave
 from mesh.contract import Method, methods_of
 from mesh.errors import TreadleError, UnavailableError, UnimplementedError
@@ -30,6 +30,7 @@ class Dispatcher:
             if (handler := getattr(servicers[method.service], method.handler, None)) is not None
         }
         self._enters = [element.enter for element in self.chain]
+        self._deadlines = Deadlines()
         self._steps: set[Within] = set()
         self._stopping = False
         # What `/healthz` answers; the host keeps it true to its health.
@@ -46,7 +47,7 @@ class Dispatcher:
         outer = current_call.set(call)
         leaves: list[Leave] = []
         try:
-            async with Within(call):
+            with self._deadlines.within(call):
                 await self._enter(call, request, leaves)
                 response = await cast(UnaryHandler, self._handler(call.method))(request, call)
         except BaseException as raised:
@@ -69,7 +70,7 @@ class Dispatcher:
         current_call.set(call)
         leaves: list[Leave] = []
         try:
-            async with Within(call):
+            with self._deadlines.within(call):
                 await self._enter(call, request, leaves)
                 responses = cast(StreamHandler, self._handler(call.method))(request, call)
             async with aclosing(cast(Any, responses)):
@@ -111,10 +112,10 @@ class Dispatcher:
             raise _stopping()
         if call.remaining_s <= 0:
             raise exceeded()
-        step = Within(call)
+        step = self._deadlines.within(call)
         self._steps.add(step)
         try:
-            async with step:
+            with step:
                 return await anext(responses, None)
         finally:
             self._steps.discard(step)
