@@ -37,8 +37,8 @@ class Settings(BaseSettings):
     drain_notice_s: float = Field(0.0, ge=0, description="Pause between NOT_SERVING and the stop, for load balancers to notice")
 
     worker_slots: int = Field(64, ge=1, description="Executions that a worker runs at the same time")
-    lease_s: float = Field(3.0, gt=0, description="Life of a worker's lease on an execution")
-    heartbeat_s: float = Field(1.0, gt=0, description="How often a worker renews its leases")
+    lease_s: float = Field(2.5, gt=0, description="Life of a worker's lease on an execution")
+    heartbeat_s: float = Field(0.75, gt=0, description="How often a worker renews its leases")
     sweep_s: float = Field(0.5, gt=0, description="How often lost executions are looked for")
     max_parallel_nodes: int = Field(100, ge=1, description="Firings of one execution at work at the same time")
     max_emissions: int = Field(100_000, ge=1, description="Values that one execution may emit in all")

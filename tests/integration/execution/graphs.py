@@ -10,6 +10,7 @@ STEP = "f66a3543-28d3-4ab5-8945-9b336371e2ce"
 TIMER = "d67a9c52-5e4e-11e2-bcfd-0800200c9a71"
 TOUCH = "touch"
 PAUSE = "pause"
+DRIP = "drip"
 
 
 def node(id: str, block_id: str, **constants: Any) -> dict[str, Any]:

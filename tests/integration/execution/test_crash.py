@@ -7,7 +7,7 @@ from collections import Counter
 
 from services.execution.engine.events import EventKind
 from tests.integration.execution.conftest import Lab
-from tests.integration.execution.graphs import PAUSE, TOUCH, chain
+from tests.integration.execution.graphs import DRIP, PAUSE, TOUCH, chain
 from tests.integration.execution.touch import Touches
 
 ENDS = {EventKind.NODE_COMPLETED, EventKind.NODE_FAILED}
@@ -47,6 +47,19 @@ async def test_fifty_runs_survive_the_kill_of_their_worker(lab: Lab) -> None:
     assert [(await lab.get(execution_id)).outputs for execution_id in ids] == [f'{{"R":[{at}]}}' for at in range(50)]
     # All leases ran out within lease_s of the kill, and the sweep follows: the rest is the runs' own time.
     assert time.monotonic() - killed < 15
+
+
+async def test_a_generator_goes_on_where_it_was_cut_off(lab: Lab) -> None:
+    with lab.worker_process() as doomed:
+        execution_id = await lab.start(chain(1, DRIP, seconds=0.1), X=30)
+        await lab.until(lambda: lab.get(execution_id), lambda record: record.last_seq > 20)
+        doomed.send_signal(signal.SIGKILL)
+        async with lab.worker():
+            assert await check(lab, execution_id, 32)
+    lines = await lab.journal(execution_id)
+    starts = [(line.firing, line.ordinal) for line in lines if line.kind == EventKind.NODE_STARTED and line.ordinal > 0]
+    assert len(starts) == 1
+    assert (await lab.get(execution_id)).outputs == f'{{"R":{list(range(30))}}}'.replace(" ", "")
 
 
 async def test_an_effect_that_was_cut_off_is_reported_not_repeated(lab: Lab, touches: Touches) -> None:

@@ -71,7 +71,22 @@ class PauseBlock(Block):
         yield "value", input.value
 
 
+class DripBlock(Block):
+    """Emits the numbers below `value`, one after each pause. Running it again does no harm."""
+
+    id = "drip"
+    effect = Effect.IDEMPOTENT
+    Input = TouchBlock.Input
+    Output = TouchBlock.Output
+
+    async def run(self, input: TouchBlock.Input, ctx: BlockContext) -> BlockResult:
+        """Waits and emits, again and again."""
+        for number in range(input.value):
+            await asyncio.sleep(input.seconds)
+            yield "value", number
+
+
 def install() -> None:
     """Adds the blocks to this process."""
-    for block in (TouchBlock, PauseBlock):
+    for block in (TouchBlock, PauseBlock, DripBlock):
         BlockRegistry.installed().add(block)
