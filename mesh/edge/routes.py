@@ -60,7 +60,9 @@ def all_routes(methods: Mapping[str, Method]) -> list[Json]:
         *(_grpc_prefix(service, domain) for service, domain in domains.items()),
         *(_grpc_prefix(service, shared) for service in _SHARED_GRPC_SERVICES),
         *(_rest_route(matcher, group) for matcher, group in rest_matchers(callable_methods)),
-        *(_gateway_route(matcher) for matcher in ({"path": "/v1/ws"}, {"path": "/v1/ws-tickets"})),
+        # The socket's upgrade request has no end that a buffer could wait for.
+        {**_gateway_route({"path": "/v1/ws"}), "typed_per_filter_config": NO_BUFFER},
+        _gateway_route({"path": "/v1/ws-tickets"}),
         {"match": {"prefix": "/v1/"}, "direct_response": {"status": 404}},
         {"match": {"prefix": "/treadle."}, "direct_response": {"status": 404}},
         _gateway_route({"prefix": "/"}),
