@@ -20,6 +20,8 @@ from services.execution.repository import ExecutionRepository, Record
 from services.execution.snapshots import Snapshots
 
 WATCH_PAGE = 500
+# Text of values in one page. UTF-8 takes at most three bytes for what JSON text has, and a message holds 4 MiB.
+MAX_PAGE_CHARS = 1024 * 1024
 _FOLD_PAGE = 2000
 ENDED = frozenset({"COMPLETED", "TERMINATED", "FAILED"})
 _LAST_KINDS = frozenset(int(kind) for kind in EventKind if kind.is_terminal)
@@ -33,7 +35,7 @@ class History:
         self._snapshots = snapshots
 
     async def events(self, record: Record, after_seq: int, limit: int) -> list[pb.Event]:
-        """Up to `limit` events after `after_seq`, in order."""
+        """Events after `after_seq`, in order: up to `limit`, fewer when they are large, none only when there is none."""
         rows = await self._repository.events(record.id, after_seq, limit)
         if not rows:
             return []
@@ -43,7 +45,7 @@ class History:
             skipped = max(after_seq + 1 - row.seq, 0)
             lines = read_row(row.events)[skipped : skipped + limit - len(found)]
             found.extend(renderer.proto(row.seq + skipped, lines))
-        return found
+        return _fitting(found)
 
     async def watch(self, record: Record, after_seq: int, bus: Bus | None) -> AsyncGenerator[Sequence[pb.Event]]:
         """Batches of events after `after_seq`, those of the journal, then new ones, to the terminal one."""
@@ -76,3 +78,13 @@ class History:
                 await asyncio.sleep(0)
             seq = rows[-1].seq + rows[-1].count - 1
         return node_executions(state, node_id)
+
+
+def _fitting(events: list[pb.Event]) -> list[pb.Event]:
+    """The first events that fit into one message together, at least one."""
+    size = 0
+    for at, event in enumerate(events):
+        size += len(event.value.json)
+        if size > MAX_PAGE_CHARS and at:
+            return events[:at]
+    return events

@@ -77,6 +77,8 @@ INSERT INTO graph_snapshot (graph_id, graph_version, owner_id, document) VALUES 
 _GET_SNAPSHOT = "SELECT document FROM graph_snapshot WHERE graph_id = $1 AND graph_version = $2"
 
 _ROWS_AT_ONCE = 16
+# A page of a journal with large values ends early, so that nobody holds a whole one in memory or in one message.
+_PAGE_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,14 +168,16 @@ class ExecutionRepository:
         return [Record(*row) for row in rows]
 
     async def events(self, execution_id: str, after_seq: int, limit: int) -> list[JournalRow]:
-        """Journal rows with events after `after_seq`, in order, until they hold `limit` or the journal ends (several statements)."""
+        """Journal rows with events after `after_seq`, in order: until they hold `limit` events or about _PAGE_BYTES, or the journal
+        ends. None only when there is none. Several statements.
+        """
         found: list[JournalRow] = []
         missing = limit
         while missing > 0:
             asked = min(_ROWS_AT_ONCE, missing)
             rows = [JournalRow(*row) for row in await self._pool.fetch(_EVENTS, execution_id, after_seq, asked)]
             found += rows
-            if len(rows) < asked:
+            if len(rows) < asked or sum(len(row.events) for row in found) > _PAGE_BYTES:
                 break
             missing -= sum(row.seq + row.count - 1 - max(after_seq, row.seq - 1) for row in rows)
             after_seq = rows[-1].seq + rows[-1].count - 1

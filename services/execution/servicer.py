@@ -89,10 +89,9 @@ class ExecutionServicer:
         record = await self._own(request.execution_id, call)
         size = request.page_size or _DEFAULT_EVENTS
         after_seq = offset_of(request.page_token) if request.page_token else request.after_seq
-        events = await self._history.events(record, after_seq, size + 1)
-        page = events[:size]
-        token = offset_token(page[-1].seq) if len(events) > size else ""
-        return pb.ListExecutionEventsResponse(events=page, next_page_token=token)
+        events = await self._history.events(record, after_seq, size)
+        token = offset_token(events[-1].seq) if events and events[-1].seq < record.last_seq else ""
+        return pb.ListExecutionEventsResponse(events=events, next_page_token=token)
 
     async def watch_execution(self, request: pb.WatchExecutionRequest, call: Call) -> AsyncIterator[pb.WatchExecutionResponse]:
         """The events after `after_seq` as they come, to the terminal one."""

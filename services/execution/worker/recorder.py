@@ -20,7 +20,14 @@ from services.execution.worker.leases import Claim
 MAX_ROW_EVENTS = 1000
 MAX_ROW_BYTES = 512 * 1024
 
+# One output, as JSON text. A larger one could be shown to nobody: an event is one message of at most 4 MiB.
+MAX_VALUE_BYTES = 4 * 1024 * 1024 - 64 * 1024
+
 _PROGRESS = frozenset({EventKind.NODE_COMPLETED, EventKind.NODE_FAILED})
+
+
+class ValueTooLargeError(ValueError):
+    """An output beyond MAX_VALUE_BYTES; the message says how large it is."""
 
 
 class Recorder:
@@ -59,12 +66,14 @@ class Recorder:
         self, kind: EventKind, firing: Firing | None = None, *, ordinal: int = 0, pin: str = "", value: Any = None, error: str = ""
     ) -> list[Firing]:
         """Folds an event and queues it for the next commit. Returns the firings that became ready. Raises ValueError or TypeError, with
-        nothing done, when the value cannot be written as JSON. Does nothing once the run is sealed or fenced off.
+        nothing done, when the value cannot be written as JSON or is too large. Does nothing once the run is sealed or fenced off.
         """
         if self._ending is not None or self.is_fenced:
             return []
         event = Event(kind, time.time_ns() // 1000, NO_FIRING if firing is None else firing.index, ordinal, pin, value, error)
         line = line_of(event, -1, 0) if firing is None else line_of(event, firing.node.index, firing.ordinal)
+        if kind is EventKind.NODE_OUTPUT and len(bytes(line.value)) > MAX_VALUE_BYTES:
+            raise ValueTooLargeError(f"{len(bytes(line.value))} bytes; the limit is {MAX_VALUE_BYTES}")
         if self._state is None:
             raise RuntimeError("a run without a state records nothing")
         ready = dataflow.apply(self._state, event)

@@ -23,7 +23,7 @@ from services.execution.worker.executor import NodeExecutor
 from services.execution.worker.hooks import hook
 from services.execution.worker.journal import Ending
 from services.execution.worker.leases import Claim
-from services.execution.worker.recorder import Recorder
+from services.execution.worker.recorder import Recorder, ValueTooLargeError
 
 _log = get_logger("execution.run")
 
@@ -289,6 +289,8 @@ class Run:
             raise LimitReachedError(f"the values of the run hold more than {MAX_VALUE_BYTES // 1024 // 1024} MiB")
         try:
             self._record(EventKind.NODE_OUTPUT, firing, ordinal=ordinal, pin=pin, value=value)
+        except ValueTooLargeError as error:
+            raise BlockError(f"the value on pin {pin} holds {error}", kind=type(error).__name__) from error
         except (TypeError, ValueError) as error:
             raise BlockError(f"the value on pin {pin} cannot be written as JSON", kind=type(error).__name__) from error
 

@@ -4,7 +4,7 @@ from collections import Counter
 
 from services.execution.engine.events import EventKind
 from tests.integration.execution.conftest import Lab
-from tests.integration.execution.graphs import CALCULATOR, INPUT, OUTPUT, STEP, TOUCH, chain, document, endless, link, node
+from tests.integration.execution.graphs import CALCULATOR, INPUT, OUTPUT, REPLACE, STEP, TOUCH, chain, document, endless, link, node
 from tests.integration.execution.touch import Touches
 
 
@@ -52,3 +52,12 @@ async def test_a_dry_run_touches_nothing(lab: Lab, touches: Touches) -> None:
         record = await lab.ended(accepted.record.id)
     assert record.status == "COMPLETED"
     assert not touches.firings()
+
+
+async def test_a_value_too_large_to_show_fails_its_node(lab: Lab) -> None:
+    doubled = node("big", REPLACE, text="a" * 2_500_000, old="a", new="bb")
+    graph = document([doubled, node("out", OUTPUT, name="E")], [link("big.error", "out.value")])
+    async with lab.worker():
+        record = await lab.ended(await lab.start(graph))
+    assert record.outcome == "COMPLETED_WITH_ERRORS"
+    assert "5000002 bytes; the limit is" in record.outputs

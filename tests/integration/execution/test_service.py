@@ -256,3 +256,15 @@ async def test_cancel_answers_with_the_end(api: Api, lab: Lab) -> None:
     assert answer.execution.status == pb.EXECUTION_STATUS_TERMINATED
     events = await person.watch(created.id)
     assert [event.kind for event in events] == [pb.EVENT_KIND_EXECUTION_QUEUED, pb.EVENT_KIND_EXECUTION_TERMINATED]
+
+
+async def test_large_events_come_in_pages_that_fit(api: Api, lab: Lab) -> None:
+    person = await api.person()
+    nodes = [node("in", INPUT, name="X"), *(node(f"keep{at}", STORE) for at in range(6))]
+    links = [link("in.result", "keep0.input"), *(link(f"keep{at}.output", f"keep{at + 1}.input") for at in range(5))]
+    text = jsontext.dumps("ü" * 1_200_000)
+    async with lab.worker():
+        created = await person.create(await person.save(document(nodes, links)), X=text)
+        watched = await person.watch(created.id)
+    assert len([event for event in watched if event.value.json == text]) >= 7
+    assert await person.events(created.id, 1000) == watched
