@@ -37,6 +37,11 @@ class Deadlines:
         self._slots: dict[int, set[Within]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
+    @property
+    def held(self) -> int:
+        """How many contexts are open."""
+        return sum(map(len, self._slots.values()))
+
     def within(self, call: Call) -> "Within":
         """A context that ends at the call's deadline."""
         return Within(self, call)

@@ -1,6 +1,8 @@
 """Counts, times and traces every call.
 
-Own spans instead of OpenTelemetry's interceptor. The cost of this element, measured per call: see `tests/benchmarks/chain.py`.
+Own spans instead of OpenTelemetry's interceptor, which takes 27 to 51 % of a server's throughput. Per call, as `tests/benchmarks/chain.py`
+measures it: this element costs 2 µs without tracing, 3 µs when 1 % is sampled, 50 µs when the call is recorded; the whole chain 10 µs.
+In a saturated grpc.aio server each µs of Python counts about double, because its poller thread waits for the interpreter meanwhile.
 """
 
 from time import perf_counter

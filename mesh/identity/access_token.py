@@ -11,7 +11,8 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
 from joserfc.jws import extract_compact
 
-from mesh.errors import UnauthenticatedError
+from mesh.errors import TreadleError, UnauthenticatedError
+from mesh.logs import get_logger
 
 AUDIENCE = "treadle"
 ALGORITHM = "ES256"
@@ -19,8 +20,12 @@ ALGORITHM = "ES256"
 MAX_KNOWN = 10_000
 # Keys are fetched anew when they are this old, so that a withdrawn one ends.
 KEYS_MAX_AGE_S = 300.0
+# Known keys go on for this long when nobody gives out new ones.
+KEYS_STALE_S = 3600.0
 # An unknown key id fetches at most this often: anyone can make one up.
 KEYS_MIN_AGE_S = 5.0
+
+_log = get_logger("mesh.identity")
 
 Jwk = Mapping[str, str]
 
@@ -43,7 +48,7 @@ class TokenVerifier:
         self._issuer = issuer
         self._fetch_keys = fetch_keys
         self._keys: dict[str, ECKey] = {}
-        self._fetched_at = float("-inf")
+        self._fetched_at = self._asked_at = float("-inf")
         self._fetching = asyncio.Lock()
         self._known: dict[str, AccessClaims] = {}
 
@@ -68,7 +73,7 @@ class TokenVerifier:
         key_id = header.get("kid")
         if header.get("alg") != ALGORITHM or not isinstance(key_id, str):
             raise _invalid()
-        if key_id not in self._keys or self._age_s() > KEYS_MAX_AGE_S:
+        if key_id not in self._keys or time.monotonic() - self._fetched_at > KEYS_MAX_AGE_S:
             await self._refresh(key_id)
         key = self._keys.get(key_id)
         if key is None:
@@ -77,15 +82,21 @@ class TokenVerifier:
 
     async def _refresh(self, key_id: str) -> None:
         async with self._fetching:
-            age_s = self._age_s()
-            if age_s < KEYS_MIN_AGE_S or (key_id in self._keys and age_s <= KEYS_MAX_AGE_S):
+            now = time.monotonic()
+            age_s = now - self._fetched_at
+            if now - self._asked_at < KEYS_MIN_AGE_S or (key_id in self._keys and age_s <= KEYS_MAX_AGE_S):
                 return
-            fetched = await self._fetch_keys()
-            self._keys = {jwk["kid"]: ECKey.import_key(dict(jwk)) for jwk in fetched if jwk.get("kty") == "EC"}
-            self._fetched_at = time.monotonic()
-
-    def _age_s(self) -> float:
-        return time.monotonic() - self._fetched_at
+            try:
+                fetched = await self._fetch_keys()
+            except TreadleError:
+                if key_id not in self._keys or age_s > KEYS_STALE_S:
+                    raise
+                _log.warning("keys_not_refreshed", age_s=round(age_s))
+            else:
+                self._keys = {jwk["kid"]: ECKey.import_key(dict(jwk)) for jwk in fetched if jwk.get("kty") == "EC"}
+                self._fetched_at = now
+            # After an answer, or a failure that known keys bridge: a caller without a key asks again at once.
+            self._asked_at = now
 
     def _read(self, token: str, key: ECKey) -> AccessClaims:
         try:

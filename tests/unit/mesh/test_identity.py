@@ -7,7 +7,7 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey, OctKey
 
-from mesh.errors import UnauthenticatedError
+from mesh.errors import UnauthenticatedError, UnavailableError
 from mesh.identity.access_token import AUDIENCE, Jwk, TokenVerifier
 from mesh.identity.service_token import ServiceTokens
 
@@ -19,6 +19,7 @@ class Issuer:
 
     def __init__(self) -> None:
         self.fetches = 0
+        self.is_away = False
         self._keys: dict[str, ECKey] = {}
         self.add("k1")
 
@@ -29,6 +30,8 @@ class Issuer:
     async def keys(self) -> list[Jwk]:
         """The public keys."""
         self.fetches += 1
+        if self.is_away:
+            raise UnavailableError("Away.")
         return [{str(name): str(value) for name, value in key.as_dict(private=False).items()} for key in self._keys.values()]
 
     def token(self, key_id: str = "k1", **changes: Any) -> str:
@@ -108,6 +111,25 @@ async def test_a_new_key_is_fetched_but_made_up_ones_do_not_flood_the_issuer(
     monkeypatch.setattr(time, "monotonic", lambda: later)
     await verifier.verify(issuer.token("k2"))
     assert issuer.fetches == 2
+
+
+async def test_while_the_issuer_is_away_known_keys_go_on_and_unknown_ones_are_no_verdict(
+    issuer: Issuer, verifier: TokenVerifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await verifier.verify(issuer.token())
+    issuer.add("k2")
+    issuer.is_away = True
+    later = time.monotonic() + 400
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    await verifier.verify(issuer.token(sub="u2"))
+    later += 6
+    with pytest.raises(UnavailableError):
+        await verifier.verify(issuer.token("k2"))
+    later += 3600
+    with pytest.raises(UnavailableError):
+        await verifier.verify(issuer.token(sub="u3"))
+    issuer.is_away = False
+    await verifier.verify(issuer.token("k2"))
 
 
 def test_services_know_each_other() -> None:
