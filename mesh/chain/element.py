@@ -7,6 +7,7 @@ from typing import Protocol
 from google.protobuf.message import Message
 
 from mesh.call import Call
+from mesh.chain.faults import translate
 from mesh.errors import Code, TreadleError
 
 # Runs when the call ends: takes what went wrong, or None, and returns what goes wrong for the elements outside of it.
@@ -25,11 +26,20 @@ class Element(Protocol):
 
 
 def code_of(error: BaseException | None) -> Code:
-    """The code that the caller will see for what a handler raised; the same verdict as the `errors` element gives."""
+    """The code that the caller will see for what a handler raised: the same verdict as the `errors` element gives, further out."""
     if error is None:
         return Code.OK
     if isinstance(error, TreadleError):
         return error.code
-    if isinstance(error, asyncio.CancelledError):
+    if is_own_cancellation(error):
         return Code.CANCELLED
-    return Code.INTERNAL
+    known = translate(error)
+    return known.code if known is not None else Code.INTERNAL
+
+
+def is_own_cancellation(error: BaseException) -> bool:
+    """True when the call was cancelled from outside; a CancelledError that nobody asked for is a fault like any other."""
+    if not isinstance(error, asyncio.CancelledError):
+        return False
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0

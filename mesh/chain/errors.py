@@ -6,7 +6,7 @@ from uuid import uuid4
 from google.protobuf.message import Message
 
 from mesh.call import Call
-from mesh.chain.element import Leave
+from mesh.chain.element import Leave, is_own_cancellation
 from mesh.chain.faults import translate
 from mesh.errors import InternalError, TreadleError
 from mesh.logs import get_logger
@@ -30,9 +30,10 @@ class Errors:
         """Never refuses."""
 
         def leave(error: BaseException | None) -> BaseException | None:
-            if error is None or isinstance(error, TreadleError) or not _is_ours_to_map(error):
+            if error is None or isinstance(error, TreadleError) or is_own_cancellation(error):
                 return error
-            return mapped(call, error)
+            # What is no Exception ends the process (KeyboardInterrupt, SystemExit): not ours to answer.
+            return mapped(call, error) if isinstance(error, (Exception, asyncio.CancelledError)) else error
 
         return leave
 
@@ -46,10 +47,3 @@ def mapped(call: Call, error: BaseException) -> TreadleError:
     error_id = uuid4().hex
     _log.error("call_failed", method=call.method.full_name, error_id=error_id, exc_info=error)
     return InternalError(MASKED, metadata={"error_id": error_id})
-
-
-def _is_ours_to_map(error: BaseException) -> bool:
-    if isinstance(error, asyncio.CancelledError):
-        task = asyncio.current_task()
-        return task is not None and task.cancelling() == 0
-    return isinstance(error, Exception)

@@ -1,7 +1,9 @@
 """Metrics count every call by its final code; spans exist for sampled calls only and know what went wrong."""
 
+import asyncio
 from typing import Any
 
+import asyncpg
 import pytest
 from google.protobuf.message import Message
 from opentelemetry.sdk.trace import ReadableSpan
@@ -37,6 +39,28 @@ async def test_calls_are_counted_by_code_refusals_included() -> None:
     assert value("treadle_rpc_duration_seconds_count", labels) == 2
     assert value("treadle_rpc_active", labels) == 0
     assert b"treadle_rpc_handled_total" in metrics.text()
+
+
+@pytest.mark.parametrize(
+    "raised",
+    [
+        ValueError("x"),
+        ConnectionRefusedError("x"),
+        asyncpg.CannotConnectNowError("x"),
+        asyncpg.TooManyConnectionsError("x"),
+        errors.NotFoundError("x"),
+        asyncio.CancelledError(),
+    ],
+)
+async def test_the_counted_code_is_the_one_that_the_caller_sees(raised: BaseException) -> None:
+    async def handler(*_: Any) -> Message:
+        raise raised
+
+    metrics = Metrics()
+    with pytest.raises(errors.TreadleError) as caught:
+        await unary(GET_ME, handler, GOOD, chain(metrics))
+    labels = {"service": GET_ME.service, "method": "GetMe", "code": caught.value.code.name}
+    assert metrics.registry.get_sample_value("treadle_rpc_handled_total", labels) == 1
 
 
 async def _spans(handler: Any, metadata: dict[str, str]) -> list[ReadableSpan]:
