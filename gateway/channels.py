@@ -15,7 +15,7 @@ from gateway.events import EventText
 from gateway.executions import OVERLOADED, Executions, Followed
 from mesh.call import Caller
 from mesh.errors import DeadlineExceededError, ResourceExhaustedError, UnavailableError
-from mesh.streams import execution_subject
+from mesh.streams import GRAPH_HEADER, execution_subject
 from mesh.tail import Source, Tail
 
 # A lost bus message is noticed by the next one, or after this long by a look into the journal.
@@ -80,7 +80,7 @@ class Channels:
 
         async def on_message(message: Msg) -> None:
             nonlocal is_late
-            if (message.headers or {}).get(events.GRAPH_HEADER) != graph_id:
+            if (message.headers or {}).get(GRAPH_HEADER) != graph_id:
                 return
             is_late = is_late or len(waiting) >= MAX_BEHIND
             if not is_late:

@@ -8,9 +8,6 @@ from treadle.execution.v1.execution_service_pb2 import Event
 
 from mesh.http.encode import to_json
 
-# Header of a bus message that names the graph whose execution it is about.
-GRAPH_HEADER = "Treadle-Graph-Id"
-
 _LAST_KINDS = frozenset({"EVENT_KIND_EXECUTION_COMPLETED", "EVENT_KIND_EXECUTION_FAILED", "EVENT_KIND_EXECUTION_TERMINATED"})
 
 

@@ -12,6 +12,8 @@ DISPATCH_RUN = "treadle.dispatch.run"
 # Events of executions, after their commit. The journal has them all: the stream may lose everything.
 EVENTS = "TREADLE_EXECUTION_EVENTS"
 EVENT_SUBJECTS = "treadle.execution.>"
+# Header of an event message that names the graph whose execution it is about.
+GRAPH_HEADER = "Treadle-Graph-Id"
 
 # Messages that nobody could handle, for people to look at.
 DEAD_LETTERS = "TREADLE_DEAD_LETTERS"

@@ -12,14 +12,12 @@ import orjson
 
 from mesh.bus import Bus
 from mesh.logs import get_logger
-from mesh.streams import execution_subject
+from mesh.streams import GRAPH_HEADER, execution_subject
 from services.execution.lines import Line, Renderer
 from services.execution.worker.hooks import hook
 
 _log = get_logger("execution.publisher")
 
-# The graph, for those who follow all executions of one.
-GRAPH_HEADER = "Treadle-Graph-Id"
 # Runs' commits that wait for the bus; the oldest are dropped beyond it.
 MAX_WAITING = 10_000
 # Below the bus's limit of 1 MiB with room for headers; watchers read what is larger from the journal.

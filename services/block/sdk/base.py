@@ -119,5 +119,6 @@ class Block:
 
     async def run(self, input: Any, ctx: BlockContext) -> BlockResult:
         """Yields `(pin, value)` any number of times. Raise BlockError (or any ValueError) to fail; values that were yielded stand."""
+        # Every block has its own; the yield only makes this a generator, as theirs are.
         raise NotImplementedError(f"{self.name} has no run")
         yield "", None

@@ -18,11 +18,11 @@ from treadle.graph.v1 import graph_service_pb2 as graph
 from treadle.graph.v1.graph_service_pb2_grpc import GraphServiceServicer
 from treadle.type.v1.json_value_pb2 import JsonValue
 
-from gateway.events import GRAPH_HEADER, text_of
+from gateway.events import text_of
 from mesh.errors import NotFoundError, TreadleError, UnavailableError
 from mesh.ids import uuid7
 from mesh.status import to_status
-from mesh.streams import execution_subject
+from mesh.streams import GRAPH_HEADER, execution_subject
 from services.auth.keys import KeyRing
 
 _Kind = execution.EventKind
