@@ -93,7 +93,8 @@ async def hosted(services: Sequence[Service], settings: Settings) -> AsyncIterat
         tracing = make_tracing(settings, "+".join(names))
         stack.push_async_callback(_end_tracing, tracing)
         clients = Clients(settings, names[0], ServiceTokens.from_settings(settings))
-        resources = Resources(settings, names[0], clients)
+        metrics = Metrics()
+        resources = Resources(settings, names[0], clients, metrics, tracing)
         stack.push_async_callback(resources.close)
         health = Health({"postgres": resources.ping_database, "nats": resources.ping_bus, "cache": resources.ping_cache})
         grpc_door = GrpcDoor(settings, health.servicer)
@@ -102,7 +103,6 @@ async def hosted(services: Sequence[Service], settings: Settings) -> AsyncIterat
         stack.callback(sock.close)
         clients.set_default_target(grpc_address)
         running = [await stack.enter_async_context(service.build(resources.for_workload(service.name))) for service in services]
-        metrics = Metrics()
         dispatcher = Dispatcher(
             {full_name: servicer for item in running for full_name, servicer in item.servicers.items()},
             _chain(settings, metrics, tracing, clients, names),

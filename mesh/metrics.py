@@ -2,15 +2,23 @@
 
 Calls are counted in plain integers that only the event loop touches; they become series when somebody scrapes. The client library's own
 counters take a lock per step and a search through the labels, a third of what the whole chain costs.
+
+A service counts with `resources.metrics`, made once when it is built:
+
+    committed = resources.metrics.counter("treadle_engine_steps_total", "Node steps that were committed", ["effect"])
+    pure = committed.labels("pure")  # look a label up once, not per step
+    pure.inc(len(batch))
 """
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
+from typing import Any, TypeVar
 
-from prometheus_client import CollectorRegistry, Gauge, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.gc_collector import GCCollector
+from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
@@ -20,7 +28,11 @@ from mesh.errors import Code
 # Seconds; from a cached read to the longest unary deadline.
 BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
+PREFIX = "treadle_"
+
 _LABELS = ("service", "method")
+
+_Series = TypeVar("_Series", bound=MetricWrapperBase)
 
 
 class _MethodCounts:
@@ -44,9 +56,26 @@ class Metrics(Collector):
         self.registry = CollectorRegistry()
         self.loop_lag = Gauge("treadle_loop_lag_seconds", "How late the event loop runs its timers", registry=self.registry)
         self._counts: dict[str, _MethodCounts] = {}
+        self._own: dict[str, tuple[tuple[str, ...], MetricWrapperBase]] = {}
         self.registry.register(self)
         ProcessCollector(registry=self.registry)
         GCCollector(registry=self.registry)
+
+    def counter(self, name: str, about: str, labels: Sequence[str] = ()) -> Counter:
+        """A count that only grows, `treadle_<part>_<what>_total`. `inc(n)` takes a lock, about 0.5 µs: add up a batch before.
+
+        Like all series of services it may be used from any thread, and asked for again: the same name gives the same series. Raises
+        ValueError for a name without the prefix and for one that is taken by another kind or other labels. Labels never hold ids.
+        """
+        return self._series(Counter, name, about, labels)
+
+    def gauge(self, name: str, about: str, labels: Sequence[str] = ()) -> Gauge:
+        """A value that goes up and down. `set_function` reads it when somebody scrapes, which costs nothing in between."""
+        return self._series(Gauge, name, about, labels)
+
+    def histogram(self, name: str, about: str, labels: Sequence[str] = (), buckets: Sequence[float] = BUCKETS_S) -> Histogram:
+        """A distribution; the name says the unit, `treadle_<part>_<what>_seconds`. `observe(value)`."""
+        return self._series(Histogram, name, about, labels, buckets=buckets)
 
     def started(self, method: Method) -> None:
         """Counts a call in. Only from the event loop."""
@@ -67,6 +96,19 @@ class Metrics(Collector):
     def text(self) -> bytes:
         """All series in the Prometheus text format."""
         return generate_latest(self.registry)
+
+    def _series(self, kind: type[_Series], name: str, about: str, labels: Sequence[str], **options: Any) -> _Series:
+        if not name.startswith(PREFIX):
+            raise ValueError(f"{name}: names of series start with {PREFIX}")
+        known = self._own.get(name)
+        if known is None:
+            made = kind(name, about, tuple(labels), registry=self.registry, **options)
+            self._own[name] = (tuple(labels), made)
+            return made
+        known_labels, series = known
+        if not isinstance(series, kind) or known_labels != tuple(labels):
+            raise ValueError(f"{name} is a series of another kind or with other labels already")
+        return series
 
     def collect(self) -> Iterator[Metric]:
         """The counts as series; called by the registry."""

@@ -2,33 +2,43 @@
 
 import asyncio
 from contextlib import AsyncExitStack
+from copy import copy
 
 import redis.asyncio as redis
+from opentelemetry.trace import Tracer
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from mesh.bus import Bus, open_bus
 from mesh.clients import Clients
 from mesh.database import Database, Probe, open_database
+from mesh.metrics import Metrics
 from mesh.settings import Settings
+from mesh.telemetry import Tracing
 
 CACHE_TIMEOUT_S = 1.0
 
 
 class Resources:
-    """Databases, bus, cache and clients of a process. Several services of one process share it."""
+    """Databases, bus, cache, clients, metrics and spans of a process. Several services of one process share it."""
 
-    def __init__(self, settings: Settings, workload: str, clients: Clients) -> None:
-        """`workload` is the name by which other services know this one."""
+    def __init__(
+        self, settings: Settings, workload: str, clients: Clients, metrics: Metrics | None = None, tracing: Tracing | None = None
+    ) -> None:
+        """`workload` is the name by which other services know this one. Without `tracing` no span is recorded."""
         self.settings = settings
         self.workload = workload
         self.clients = clients
+        # Series of the process, shown on its `/metrics`; how to make some: `mesh.metrics`.
+        self.metrics = metrics if metrics is not None else Metrics()
+        # For spans of the service's own; how to make some: `mesh.telemetry`.
+        self.tracer: Tracer = (tracing or Tracing(0.0, None)).tracer
         self._shared = _Shared(settings)
 
     def for_workload(self, workload: str) -> "Resources":
         """The same resources under another name, for another service of the process."""
-        other = Resources(self.settings, workload, self.clients.for_workload(workload))
-        other._shared = self._shared
+        other = copy(self)
+        other.workload, other.clients = workload, self.clients.for_workload(workload)
         return other
 
     async def database(self, schema: str) -> Database:
