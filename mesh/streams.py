@@ -21,6 +21,8 @@ DEAD_LETTER_SUBJECTS = "treadle.dead.>"
 
 # Core subject, no stream: ids of executions to stop.
 CONTROL_CANCEL = "treadle.control.cancel"
+# Core subject, no stream: ids of executions at work that got an answer.
+CONTROL_SIGNAL = "treadle.control.signal"
 
 EVENTS_MAX_AGE_S = 600.0
 EVENTS_MAX_BYTES = 256 * 1024 * 1024

@@ -24,33 +24,56 @@ _RETRY_PAUSE_S = 0.25
 _TIMEOUT_S = 10.0
 
 _BATCH = """
-    SELECT b.id::uuid AS id, b.epoch, b.seq, b.count, b.events, b.progress, b.status, b.outcome, b.outputs, b.stats, b.error
+    SELECT b.id::uuid AS id, b.epoch, b.seq, b.count, b.events, b.progress, b.status, b.outcome, b.outputs, b.stats, b.error, b.answer,
+        b.parked, b.wake, b.seen, b.dead
     FROM unnest($1::text[], $2::int[], $3::int[], $4::int[], $5::text[], $6::bool[],
-                $7::text[], $8::text[], $9::text[], $10::text[], $11::text[])
-        AS b(id, epoch, seq, count, events, progress, status, outcome, outputs, stats, error)
+                $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::bool[], $14::float8[], $15::int[],
+                $16::bool[])
+        AS b(id, epoch, seq, count, events, progress, status, outcome, outputs, stats, error, answer, parked, wake, seen, dead)
 """
 
-_APPEND = f"""
+# A run that parks while an answer or a wish to stop it comes in is due at once: neither is ever missed.
+_MOVE = f"""
 WITH batch AS ({_BATCH}),
 moved AS (
     UPDATE execution e SET
         last_seq = b.seq + b.count - 1,
-        attempts = CASE WHEN b.progress THEN 0 ELSE e.attempts END,
-        lease_until = CASE WHEN b.status = '' THEN now() + make_interval(secs => $12) END,
+        attempts = CASE WHEN b.progress OR b.parked THEN 0 ELSE e.attempts END,
+        lease_until = CASE WHEN b.status = '' THEN now() + make_interval(secs => $17) END,
+        worker_id = CASE WHEN b.parked THEN '' ELSE e.worker_id END,
+        wake_time = CASE WHEN NOT b.parked THEN NULL WHEN e.signals > b.seen OR e.cancel_requested THEN now()
+            ELSE to_timestamp(b.wake) END,
         status = CASE WHEN b.status = '' THEN e.status ELSE b.status END,
         outcome = CASE WHEN b.status = '' THEN e.outcome ELSE b.outcome END,
         outputs = CASE WHEN b.status = '' THEN e.outputs ELSE b.outputs END,
         stats = CASE WHEN b.status = '' THEN e.stats ELSE b.stats END,
         error = CASE WHEN b.status = '' THEN e.error ELSE b.error END,
-        end_time = CASE WHEN b.status = '' THEN e.end_time ELSE clock_timestamp() END
+        answer = CASE WHEN b.answer = '' THEN e.answer ELSE b.answer END,
+        letter_due = e.letter_due OR b.dead,
+        end_time = CASE WHEN b.status = '' OR b.parked THEN e.end_time ELSE clock_timestamp() END
     FROM batch b
-    WHERE e.id = b.id AND e.epoch = b.epoch AND e.last_seq = b.seq - 1 AND e.status = 'RUNNING'
+    WHERE e.id = b.id AND e.epoch = b.epoch AND e.last_seq = b.seq - 1 AND e.status = 'RUNNING' AND e.worker_id <> ''
     RETURNING e.id, b.seq, b.count, b.events
-)
+)"""  # noqa: S608 - composed of constants
+
+_ADD_ROWS = """
 INSERT INTO execution_event (execution_id, seq, count, events)
 SELECT id, seq, count, events FROM moved
 RETURNING execution_id::text
-"""  # noqa: S608 - composed of constants
+"""
+
+_APPEND = _MOVE + _ADD_ROWS
+
+# Most commits have no large values and are spared the looking.
+_APPEND_WITH_VALUES = f"""{_MOVE},
+kept AS (
+    INSERT INTO execution_value (execution_id, sha256, size_bytes, content)
+    SELECT v.id::uuid, v.sha256, v.size_bytes, v.content
+    FROM unnest($18::text[], $19::text[], $20::int[], $21::text[]) AS v(id, sha256, size_bytes, content)
+    JOIN moved m ON m.id = v.id::uuid
+    ON CONFLICT DO NOTHING
+)
+{_ADD_ROWS}"""  # noqa: S608
 
 # Whether a commit whose answer was lost did happen: our row is there, word for word, and the fence is still ours.
 _WAS_COMMITTED = f"""
@@ -58,24 +81,55 @@ WITH batch AS ({_BATCH})
 SELECT b.id::text FROM batch b
 JOIN execution e ON e.id = b.id AND e.epoch = b.epoch
 JOIN execution_event v ON v.execution_id = b.id AND v.seq = b.seq AND v.events = b.events
-WHERE $12::float8 > 0
+WHERE $17::float8 > 0
 """  # noqa: S608
 
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a run ended; goes into its row with its last event. `outputs` and `stats` are JSON text."""
+    """How a run ended; goes into its row with its last event. `outputs` and `stats` are JSON text.
+
+    `answer` is what the parent's firing is told (JSON text), for child runs. `is_dead` says that the run is given up and a dead letter is
+    due.
+    """
 
     status: str
     outcome: str
     outputs: str
     stats: str
     error: str = ""
+    answer: str = ""
+    is_dead: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Parking:
+    """How a run waits without a worker; goes into its row with its newest event, and ends the lease.
+
+    `status` is RUNNING or REVIEW. `wake_time_us` is when it goes on without an answer (microseconds since 1970), None for never.
+    `signals_seen` is `Pending.signals_seen` as the run last read it: an answer that came since wakes the run at once. `outputs` and
+    `stats` are JSON text, as far as they go.
+    """
+
+    status: str
+    wake_time_us: int | None
+    signals_seen: int
+    outputs: str
+    stats: str
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A value too large for the journal, by its hash (hex). `content` is JSON text of `size_bytes` bytes of UTF-8."""
+
+    sha256: str
+    size_bytes: int
+    content: str
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What one run adds to its journal: `count` events from `seq` on, as the text of a JSON array.
+    """What one run adds to its journal: `count` events from `seq` on, as the text of a JSON array, and the values they refer to.
 
     `is_progress` says that a firing ended: the run does not merely start again and again.
     """
@@ -86,7 +140,8 @@ class Entry:
     count: int
     events: str
     is_progress: bool = True
-    ending: Ending | None = None
+    ending: Ending | Parking | None = None
+    values: Sequence[Value] = ()
 
 
 class Author(Protocol):
@@ -103,6 +158,7 @@ class Author(Protocol):
 
 
 _NOT_ENDED = Ending("", "", "", "", "")
+_US_PER_S = 1_000_000
 
 
 class Journal:
@@ -177,7 +233,12 @@ class Journal:
 
 async def append(pool: asyncpg.Pool, entries: Sequence[Entry], lease_s: float) -> set[str]:
     """Commits entries in one statement and returns the ids of the runs whose entry was accepted; the others are fenced off."""
-    rows = await pool.fetch(_APPEND, *_columns(entries), lease_s, timeout=_TIMEOUT_S)
+    values = [(entry.execution_id, value.sha256, value.size_bytes, value.content) for entry in entries for value in entry.values]
+    if values:
+        columns = [list(column) for column in zip(*values, strict=True)]
+        rows = await pool.fetch(_APPEND_WITH_VALUES, *_columns(entries), lease_s, *columns, timeout=_TIMEOUT_S)
+    else:
+        rows = await pool.fetch(_APPEND, *_columns(entries), lease_s, timeout=_TIMEOUT_S)
     return {row[0] for row in rows}
 
 
@@ -188,7 +249,8 @@ async def find_committed(pool: asyncpg.Pool, entries: Sequence[Entry]) -> set[st
 
 
 def _columns(entries: Sequence[Entry]) -> tuple[list[object], ...]:
-    endings = [entry.ending or _NOT_ENDED for entry in entries]
+    endings = [_ended(entry.ending) for entry in entries]
+    parkings = [entry.ending if isinstance(entry.ending, Parking) else None for entry in entries]
     return (
         [entry.execution_id for entry in entries],
         [entry.epoch for entry in entries],
@@ -201,4 +263,15 @@ def _columns(entries: Sequence[Entry]) -> tuple[list[object], ...]:
         [ending.outputs for ending in endings],
         [ending.stats for ending in endings],
         [ending.error for ending in endings],
+        [ending.answer for ending in endings],
+        [parking is not None for parking in parkings],
+        [None if parking is None or parking.wake_time_us is None else parking.wake_time_us / _US_PER_S for parking in parkings],
+        [0 if parking is None else parking.signals_seen for parking in parkings],
+        [ending.is_dead for ending in endings],
     )
+
+
+def _ended(ending: Ending | Parking | None) -> Ending:
+    if isinstance(ending, Parking):
+        return Ending(ending.status, "", ending.outputs, ending.stats)
+    return ending or _NOT_ENDED

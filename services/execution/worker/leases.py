@@ -1,10 +1,10 @@
 """Leases: which worker runs what, by the database's clock.
 
 A claim is one conditional UPDATE that makes `epoch` one more; whoever claimed before is fenced off by that. A worker that dies leaves
-its leases to run out; one that stops hands them back.
+its leases to run out; one that stops hands them back. A run that waits for an answer or a time has no lease: it is claimed when due.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import asyncpg
@@ -18,18 +18,22 @@ UPDATE execution e SET
     epoch = e.epoch + 1,
     worker_id = $2,
     lease_until = now() + make_interval(secs => $3),
+    wake_time = NULL,
     attempts = e.attempts + 1,
     start_time = coalesce(e.start_time, clock_timestamp())
 FROM mine WHERE e.id = mine.id
 RETURNING e.id::text, e.owner_id, e.graph_id, e.graph_version, e.inputs, e.input_masks, e.epoch, e.last_seq, e.attempts,
-    e.cancel_requested, e.dry_run, extract(epoch FROM e.start_time)::float8 AS start_time_s
+    e.cancel_requested, e.dry_run, extract(epoch FROM e.start_time)::float8 AS start_time_s,
+    e.signals, e.parent_id::text, e.parent_firing, e.root_id::text, e.depth, e.retry_of::text, e.timezone
 """
 
 # A row that someone else has locked is being claimed or cancelled: leave it, the sweep comes back.
+# A timer's message may come a little before its time by the database's clock; the run waits for the rest by itself.
 _CLAIM = f"""
 WITH mine AS (
     SELECT id FROM execution
-    WHERE id = ANY($1::text[]::uuid[]) AND (status = 'QUEUED' OR (status = 'RUNNING' AND lease_until < now()))
+    WHERE id = ANY($1::text[]::uuid[])
+        AND (status = 'QUEUED' OR (status = 'RUNNING' AND worker_id <> '' AND lease_until < now()) OR wake_time < now() + interval '0.2 s')
     FOR UPDATE SKIP LOCKED
 )
 {_GIVE}
@@ -37,13 +41,16 @@ WITH mine AS (
 
 _CLAIM_STRANDED = f"""
 WITH lost AS (
-    SELECT id FROM execution WHERE status = 'RUNNING' AND lease_until < now()
+    SELECT id FROM execution WHERE status = 'RUNNING' AND worker_id <> '' AND lease_until < now()
     ORDER BY lease_until LIMIT $1 FOR UPDATE SKIP LOCKED
+), due AS (
+    SELECT id FROM execution WHERE wake_time < now() ORDER BY wake_time LIMIT $1 FOR UPDATE SKIP LOCKED
 ), forgotten AS (
     SELECT id FROM execution WHERE status = 'QUEUED' AND create_time < now() - make_interval(secs => $4)
     ORDER BY create_time LIMIT $1 FOR UPDATE SKIP LOCKED
 ), mine AS (
-    SELECT id FROM (SELECT id, 0 AS rank FROM lost UNION ALL SELECT id, 1 FROM forgotten) found ORDER BY rank LIMIT $1
+    SELECT id FROM (SELECT id, 0 AS rank FROM lost UNION ALL SELECT id, 1 FROM due UNION ALL SELECT id, 2 FROM forgotten) found
+    ORDER BY rank LIMIT $1
 )
 {_GIVE}
 """  # noqa: S608
@@ -53,12 +60,12 @@ _RENEW = """
 WITH held AS (
     SELECT e.id FROM execution e
     JOIN unnest($1::text[], $2::int[]) AS b(id, epoch) ON e.id = b.id::uuid AND e.epoch = b.epoch
-    WHERE e.status = 'RUNNING'
+    WHERE e.status = 'RUNNING' AND e.worker_id <> ''
     FOR UPDATE OF e SKIP LOCKED
 )
 UPDATE execution e SET lease_until = now() + make_interval(secs => $3)
 FROM held WHERE e.id = held.id
-RETURNING e.id::text, e.cancel_requested
+RETURNING e.id::text, e.cancel_requested, e.signals
 """
 
 # A run that has ended under our own epoch is not lost: its last commit is just being answered.
@@ -72,7 +79,7 @@ _RELEASE = """
 WITH held AS (
     SELECT e.id FROM execution e
     JOIN unnest($1::text[], $2::int[]) AS b(id, epoch) ON e.id = b.id::uuid AND e.epoch = b.epoch
-    WHERE e.status = 'RUNNING'
+    WHERE e.status = 'RUNNING' AND e.worker_id <> ''
     ORDER BY e.id FOR UPDATE OF e
 )
 UPDATE execution e SET lease_until = now() - interval '1 microsecond', attempts = greatest(e.attempts - 1, 0)
@@ -83,7 +90,10 @@ RETURNING e.id::text
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A run that this worker may go on with. `attempts` counts claims, this one included, since a firing last ended."""
+    """A run that this worker may go on with. `attempts` counts claims, this one included, since a firing last ended.
+
+    `signals` counts the answers that have come so far. `parent_id` is None for runs that nobody started as a child, `root_id` then too.
+    """
 
     execution_id: str
     owner_id: str
@@ -97,14 +107,22 @@ class Claim:
     cancel_requested: bool
     dry_run: bool
     start_time_s: float
+    signals: int = 0
+    parent_id: str | None = None
+    parent_firing: int = 0
+    root_id: str | None = None
+    depth: int = 0
+    retry_of: str | None = None
+    timezone: str = "UTC"
 
 
 @dataclass(frozen=True, slots=True)
 class Renewal:
-    """What a heartbeat found: runs that a caller wants stopped, and runs that are no longer ours."""
+    """What a heartbeat found: runs that a caller wants stopped, runs that are no longer ours, and how many answers each run has got."""
 
     cancelled: frozenset[str]
     lost: frozenset[str]
+    signals: Mapping[str, int]
 
 
 class Leases:
@@ -121,7 +139,7 @@ class Leases:
         return [Claim(*row) for row in rows]
 
     async def claim_stranded(self, limit: int, queued_for_s: float) -> list[Claim]:
-        """Claims executions whose lease ran out, then those queued longer than `queued_for_s`: their message was lost."""
+        """Claims executions whose lease ran out, then parked ones that are due, then those queued longer than `queued_for_s`."""
         rows = await self._pool.fetch(_CLAIM_STRANDED, limit, self._worker_id, self._lease_s, queued_for_s, timeout=_TIMEOUT_S)
         return [Claim(*row) for row in rows]
 
@@ -132,7 +150,8 @@ class Leases:
         renewed = {row[0] for row in rows}
         unsure = [pair for pair in zip(ids, epochs, strict=True) if pair[0] not in renewed]
         lost = await self._pool.fetch(_NOT_HELD, *_columns(unsure), timeout=_TIMEOUT_S) if unsure else ()
-        return Renewal(frozenset(row[0] for row in rows if row[1]), frozenset(row[0] for row in lost))
+        cancelled = frozenset(row[0] for row in rows if row[1])
+        return Renewal(cancelled, frozenset(row[0] for row in lost), {row[0]: row[2] for row in rows})
 
     async def release(self, held: Iterable[tuple[str, int]]) -> list[str]:
         """Gives leases back, so that another worker may claim at once. Returns the executions released."""
