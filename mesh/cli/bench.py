@@ -3,6 +3,8 @@
 import asyncio
 import os
 import signal
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +14,7 @@ from mesh.cli.options import NO_HOME, AsJson, Home
 from mesh.cli.output import CliError, Exit, note, say, say_json
 
 if TYPE_CHECKING:
-    from mesh.cli.load import Client
+    from mesh.cli.load import Job
     from mesh.cli.session import Session
     from mesh.cli.workloads import Workload
     from mesh.local.state import StackState
@@ -31,6 +33,18 @@ Nodes = Annotated[int, typer.Option("--nodes", min=1, help="Nodes in the chain."
 Effects = Annotated[Effect, typer.Option("--effect", help="pure, or effectful: each step waits for its commit.")]
 Runs = Annotated[int, typer.Option("--runs", min=1, help="Executions in all.")]
 InFlight = Annotated[int, typer.Option("--in-flight", min=1, help="Executions at the same time.")]
+Users = Annotated[int, typer.Option("--users", min=1, help="Accounts that run them, each with a graph of its own.")]
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """How to run a workload."""
+
+    runs: int
+    in_flight: int
+    users: int = 1
+    is_timed: bool = False
+    is_crash: bool = False
 
 
 def register(app: typer.Typer) -> None:
@@ -46,13 +60,14 @@ def chain(
     effect: Effects = Effect.PURE,
     runs: Runs = 300,
     in_flight: InFlight = 32,
+    users: Users = 1,
     home: Home = NO_HOME,
     is_json: AsJson = False,
 ) -> None:
     """Nodes in a row."""
     from mesh.cli import workloads
 
-    _bench(workloads.chain(nodes, effect), runs, in_flight, home, is_json)
+    _bench(workloads.chain(nodes, effect), _Asked(runs, in_flight, users), home, is_json)
 
 
 def fanout(
@@ -65,14 +80,14 @@ def fanout(
     """One node that emits many values."""
     from mesh.cli import workloads
 
-    _bench(workloads.fanout(width), runs, in_flight, home, is_json)
+    _bench(workloads.fanout(width), _Asked(runs, in_flight), home, is_json)
 
 
 def start(runs: Runs = 100, in_flight: InFlight = 1, home: Home = NO_HOME, is_json: AsJson = False) -> None:
-    """A single node: how long until a run has started and ended."""
+    """A single node: how long until a run has started and ended. One at a time it also says what a subscriber of the WebSocket sees."""
     from mesh.cli import workloads
 
-    _bench(workloads.start(), runs, in_flight, home, is_json)
+    _bench(workloads.start(), _Asked(runs, in_flight, is_timed=in_flight == 1), home, is_json)
 
 
 def crash(
@@ -86,56 +101,77 @@ def crash(
     """A chain during which every worker is killed once; then all journals are checked."""
     from mesh.cli import workloads
 
-    _bench(workloads.chain(nodes, effect), runs, in_flight, home, is_json, is_crash=True)
+    _bench(workloads.chain(nodes, effect), _Asked(runs, in_flight, is_crash=True), home, is_json)
 
 
-def _bench(workload: "Workload", runs: int, in_flight: int, home: Any, is_json: bool, is_crash: bool = False) -> None:
+def _bench(workload: "Workload", asked: _Asked, home: Any, is_json: bool) -> None:
+    import uvloop
+
     from mesh.cli.session import Session
 
     with Session(home) as session:
-        document = asyncio.run(_measure(session, workload, runs, in_flight, is_crash))
+        document = uvloop.run(_measure(session, workload, asked))
     if is_json:
         say_json(document)
     else:
         for name, value in document.items():
-            say(f"{name:<22} {value}")
+            say(f"{name:<32} {value}")
     if document["failed"] or document.get("faults"):
         raise typer.Exit(Exit.FAILED)
 
 
-async def _measure(session: "Session", workload: "Workload", runs: int, in_flight: int, is_crash: bool) -> dict[str, Any]:
-    from mesh import jsontext
-    from mesh.cli import load
-    from mesh.cli.rest import Rest
+async def _measure(session: "Session", workload: "Workload", asked: _Asked) -> dict[str, Any]:
+    from mesh.cli import load, usage
+    from mesh.cli.accounts import jobs_of
 
-    graph_id = Rest(session).json("POST", "/v1/graphs", jsontext.dumps(workload.graph))["id"]
-    async with load.Client(session.target, session.metadata) as client:
-        last_seq = await _warm_up(client, graph_id, workload)
+    jobs = jobs_of(session, workload, asked.users)
+    last_seqs = [await _warm_up(session.target, job, workload) for job in jobs]
+    async with AsyncExitStack() as stack:
+        times = None
+        if asked.is_timed:
+            from mesh.cli.start_times import subscribed
+
+            times = await stack.enter_async_context(subscribed(session.target, jobs[0]))
         state = _state(session)
-        cpu_before = load.stack_cpu_s(state)
-        if is_crash:
+        cpu_before = usage.cpu_s(state)
+        if asked.is_crash:
             killer = asyncio.create_task(_kill_workers(state))
         # After a crash there are more events than in a quiet run.
-        measured = await load.measure(client, graph_id, runs, in_flight, 0 if is_crash else last_seq)
-        document = load.report(workload, runs, measured, load.stack_cpu_s(state) - cpu_before, load.stack_rss_mb(state))
-        if is_crash:
-            await killer
-            faults = [fault for item in measured.execution_ids for fault in await _faults(client, item, workload)]
-            document |= {"workload": f"crash-{workload.name}", "lost": runs - len(measured.execution_ids), "faults": faults[:20]}
+        measured = await load.measure(session.target, jobs, asked.runs, asked.in_flight, 0 if asked.is_crash else last_seqs[0])
+        used = usage.since(cpu_before, usage.cpu_s(_state(session)))
+        document = load.report(workload, asked.runs, measured, used, usage.memory_mb(_state(session)))
+    if times is not None:
+        document |= times.report(measured.posted)
+    if asked.is_crash:
+        await killer
+        client = load.Client(session.target, jobs[0])
+        faults = [fault for item in measured.posted for fault in _faults(item, await client.events(item), workload)]
+        client.close()
+        document |= {"workload": f"crash-{workload.name}", "lost": asked.runs - len(measured.posted), "faults": faults[:20]}
     return document
 
 
-async def _warm_up(client: "Client", graph_id: str, workload: "Workload") -> int:
+async def _warm_up(target: str, job: "Job", workload: "Workload") -> int:
     """One run, which tells how many events a run has. Raises CliError when it does not go as the workload says."""
-    execution_id, is_good = await client.run(graph_id, "", 0)
-    execution = await client.get(execution_id)
-    if not is_good or execution.stats.node_count != workload.firings:
-        raise CliError(f"The workload did not run as it should: {execution.stats.node_count} firings, {execution.error}", Exit.FAILED)
-    return execution.last_seq
+    from mesh.cli.load import CallError, Client
+
+    client = Client(target, job)
+    try:
+        execution_id = await client.create("")
+        is_good = await client.wait_end(execution_id, 0)
+        execution = await client.get(execution_id)
+    except CallError as error:
+        raise CliError(f"The workload cannot be run: {error}", Exit.FAILED) from error
+    finally:
+        client.close()
+    count = execution["stats"]["node_count"]
+    if not is_good or count != workload.firings:
+        raise CliError(f"The workload did not run as it should: {count} firings, {execution['error']}", Exit.FAILED)
+    return int(execution["last_seq"])
 
 
 def _state(session: "Session") -> "StackState":
-    from mesh.cli.stack import live_state
+    from mesh.local.state import live_state
 
     state = live_state(session.home)
     if state is None:
@@ -151,18 +187,15 @@ async def _kill_workers(state: "StackState") -> None:
             os.kill(process.pid, signal.SIGKILL)
 
 
-async def _faults(client: "Client", execution_id: str, workload: "Workload") -> list[str]:
+def _faults(execution_id: str, events: list[dict[str, Any]], workload: "Workload") -> list[str]:
     """What is wrong with a journal: a gap, a result recorded twice, a firing without an end."""
-    from treadle.execution.v1 import execution_service_pb2 as pb
-
-    events = await client.events(execution_id)
     faults = []
-    if [event.seq for event in events] != list(range(1, len(events) + 1)):
+    if [event["seq"] for event in events] != list(range(1, len(events) + 1)):
         faults.append(f"{execution_id}: seq has a gap")
-    results = [(e.node_execution_id, e.ordinal) for e in events if e.kind == pb.EVENT_KIND_NODE_OUTPUT]
+    results = [(e["node_execution_id"], e["ordinal"]) for e in events if e["kind"] == "EVENT_KIND_NODE_OUTPUT"]
     if len(results) != len(set(results)):
         faults.append(f"{execution_id}: a result is recorded twice")
-    ends = [e.node_execution_id for e in events if e.kind == pb.EVENT_KIND_NODE_COMPLETED]
+    ends = [e["node_execution_id"] for e in events if e["kind"] == "EVENT_KIND_NODE_COMPLETED"]
     if len(ends) != workload.firings or len(set(ends)) != workload.firings:
         faults.append(f"{execution_id}: {len(ends)} firings ended, not {workload.firings}")
     return faults

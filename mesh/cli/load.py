@@ -1,139 +1,158 @@
-"""Runs a workload through the public API and measures it."""
+"""Runs a workload through the public API, over HTTP and JSON, and measures it."""
 
 import asyncio
 import statistics
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import Any
 
-import grpc
-import psutil
-from treadle.execution.v1 import execution_service_pb2 as pb
-from treadle.execution.v1.execution_service_pb2_grpc import ExecutionServiceStub
+import orjson
 
-from mesh.cli.session import CHANNEL_OPTIONS, Metadata
+from mesh.cli.http_lane import Answer, HttpLane, LaneBrokenError, open_lane
 from mesh.cli.workloads import Workload
-from mesh.local.state import StackState, find_process
 
-if TYPE_CHECKING:
-    from treadle.execution.v1.execution_service_pb2_grpc import ExecutionServiceAsyncStub
-
-_T = TypeVar("_T")
-
-_RUN_TIMEOUT_S = 120.0
 _ATTEMPTS = 60
 _PAUSE_S = 0.5
-_BYTES_PER_MB = 1024 * 1024
-# Each channel has one connection; a client of many runs would have several too.
-_CHANNELS = 4
-_OPTIONS = [*CHANNEL_OPTIONS, ("grpc.use_local_subchannel_pool", 1)]
-_PASSING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
+_PAGE = 1000
+_OK = 200
+_PASSING = frozenset({429, 502, 503, 504})
+_COMPLETED = b'"EVENT_KIND_EXECUTION_COMPLETED"'
+# How a stream says that it broke off.
+_STREAM_ERROR = b'{"error":'
+
+
+class CallError(Exception):
+    """The stack refused a call; the message is its answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Whose graph is to be run."""
+
+    token: str
+    graph_id: str
 
 
 @dataclass(slots=True)
 class Measured:
-    """What came of a load. Latencies are seconds from the call of CreateExecution to its terminal event."""
+    """What came of a load. Latencies are seconds from sending POST /v1/executions to having the end of the run's event stream.
+
+    `posted` holds the wall-clock time in seconds of each POST, by execution id.
+    """
 
     latencies_s: list[float] = field(default_factory=list)
-    execution_ids: list[str] = field(default_factory=list)
+    posted: dict[str, float] = field(default_factory=dict)
     failed: int = 0
     wall_s: float = 0.0
 
 
 class Client:
-    """Starts executions and waits for their ends, over a few connections. A context manager."""
+    """Starts executions and waits for their ends, over one connection. A broken connection is made anew and the call repeated."""
 
-    def __init__(self, target: str, metadata: Metadata) -> None:
+    def __init__(self, target: str, job: Job) -> None:
         """`target` is the edge."""
-        self._channels = [grpc.aio.insecure_channel(target, options=_OPTIONS) for _ in range(_CHANNELS)]
-        self._stubs: list[ExecutionServiceAsyncStub] = [ExecutionServiceStub(channel) for channel in self._channels]
-        self._metadata = metadata
-        self._next = 0
+        self._target = target
+        self._job = job
+        self._lane: HttpLane | None = None
+        tail = f" HTTP/1.1\r\nhost: {target}\r\nauthorization: Bearer {job.token}\r\n".encode()
+        self._post = b"POST /v1/executions" + tail + b"content-type: application/json\r\ncontent-length: "
+        self._tail = tail + b"\r\n"
 
-    async def __aenter__(self) -> "Client":
-        return self
+    def close(self) -> None:
+        """Ends the connection."""
+        if self._lane is not None:
+            self._lane.close()
 
-    async def __aexit__(self, *_: object) -> None:
-        for channel in self._channels:
-            await channel.close(None)
+    async def create(self, request_id: str) -> str:
+        """Starts a run and returns its id. With a `request_id` a repeat starts no second one."""
+        body = f'{{"graph_id":"{self._job.graph_id}","request_id":"{request_id}"}}'.encode()
+        answer = await self._call(self._post + b"%d\r\n\r\n" % len(body), body)
+        execution_id: str = orjson.loads(answer.body)["id"]
+        return execution_id
 
-    async def run(self, graph_id: str, request_id: str, last_seq: int) -> tuple[str, bool]:
-        """Runs the graph once. Returns the execution's id and whether it completed. A broken connection is tried again.
+    async def wait_end(self, execution_id: str, last_seq: int) -> bool:
+        """Follows the run's events to the end. True when it completed.
 
         `last_seq` is the seq of the terminal event, so that the stream carries only that; 0 when not known.
         """
-        stub = self._stubs[self._next % _CHANNELS]
-        self._next += 1
-        created = await _patiently(
-            lambda: stub.CreateExecution(
-                pb.CreateExecutionRequest(graph_id=graph_id, request_id=request_id), metadata=self._metadata, timeout=_RUN_TIMEOUT_S
-            )
-        )
-        execution_id = created.execution.id
-        status = await _patiently(lambda: self._wait_end(stub, execution_id, last_seq))
-        return execution_id, status == pb.EXECUTION_STATUS_COMPLETED
+        path = f"/v1/executions/{execution_id}:watch?after_seq={max(0, last_seq - 1)}"
+        answer = await self._call(b"GET " + path.encode() + self._tail)
+        if not answer.body:
+            # It ended before the seq that was expected.
+            return bool((await self.get(execution_id))["status"] == "EXECUTION_STATUS_COMPLETED")
+        return _COMPLETED in _last_line(answer.body)
 
-    async def get(self, execution_id: str) -> pb.Execution:
-        """The execution as it stands."""
-        stub = self._stubs[0]
-        request = pb.GetExecutionRequest(execution_id=execution_id)
-        answer = await _patiently(lambda: stub.GetExecution(request, metadata=self._metadata, timeout=_RUN_TIMEOUT_S))
-        return answer.execution
+    async def get(self, execution_id: str) -> dict[str, Any]:
+        """The execution as it stands, as REST shows it."""
+        answer = await self._call(b"GET /v1/executions/" + execution_id.encode() + self._tail)
+        found: dict[str, Any] = orjson.loads(answer.body)
+        return found
 
-    async def events(self, execution_id: str) -> list[pb.Event]:
-        """All events so far."""
-        found: list[pb.Event] = []
+    async def events(self, execution_id: str) -> list[dict[str, Any]]:
+        """All events so far, as REST shows them."""
+        found: list[dict[str, Any]] = []
         while True:
-            after = found[-1].seq if found else 0
-            request = pb.ListExecutionEventsRequest(execution_id=execution_id, after_seq=after, page_size=1000)
-            answer = await self._stubs[0].ListExecutionEvents(request, metadata=self._metadata, timeout=_RUN_TIMEOUT_S)
-            found += answer.events
-            if not answer.next_page_token or not answer.events:
+            after = found[-1]["seq"] if found else 0
+            path = f"/v1/executions/{execution_id}/events?after_seq={after}&page_size={_PAGE}"
+            page = orjson.loads((await self._call(b"GET " + path.encode() + self._tail)).body)
+            found += page.get("events", ())
+            if not page.get("next_page_token") or not page.get("events"):
                 return found
 
-    async def _wait_end(self, stub: "ExecutionServiceAsyncStub", execution_id: str, last_seq: int) -> int:
-        request = pb.WatchExecutionRequest(execution_id=execution_id, after_seq=max(0, last_seq - 1))
-        status = 0
-        async for answer in stub.WatchExecution(request, metadata=self._metadata, timeout=_RUN_TIMEOUT_S):
-            status = answer.event.status
-        if not status:
-            # It ended before the seq that was expected.
-            status = (await self.get(execution_id)).status
-        return status
+    async def _call(self, head: bytes, body: bytes = b"") -> Answer:
+        for _ in range(_ATTEMPTS):
+            try:
+                if self._lane is None:
+                    self._lane = await open_lane(self._target)
+                answer = await self._lane.request(head, body)
+            except (LaneBrokenError, OSError):
+                self._lane = None
+            else:
+                if answer.status == _OK and not _last_line(answer.body).startswith(_STREAM_ERROR):
+                    return answer
+                if answer.status != _OK and answer.status not in _PASSING:
+                    raise CallError(answer.body.decode(errors="replace"))
+            await asyncio.sleep(_PAUSE_S)
+        raise CallError("the stack does not answer")
 
 
-async def measure(client: Client, graph_id: str, runs: int, in_flight: int, last_seq: int) -> Measured:
-    """Runs the graph `runs` times, `in_flight` at a time."""
+async def measure(target: str, jobs: Sequence[Job], runs: int, in_flight: int, last_seq: int) -> Measured:
+    """Runs the jobs in turn, `runs` times in all, `in_flight` at a time."""
     import uuid
 
     measured = Measured()
     waiting = iter(range(runs))
 
-    async def lane() -> None:
+    async def lane(client: Client) -> None:
         for _ in waiting:
-            began = time.perf_counter()
+            began, wall_began = time.perf_counter(), time.time()
             try:
-                execution_id, is_good = await client.run(graph_id, str(uuid.uuid4()), last_seq)
-            except grpc.RpcError:
+                execution_id = await client.create(str(uuid.uuid4()))
+                is_good = await client.wait_end(execution_id, last_seq)
+            except CallError:
                 measured.failed += 1
                 continue
             measured.latencies_s.append(time.perf_counter() - began)
-            measured.execution_ids.append(execution_id)
+            measured.posted[execution_id] = wall_began
             measured.failed += not is_good
 
+    clients = [Client(target, jobs[number % len(jobs)]) for number in range(min(in_flight, runs))]
     began = time.perf_counter()
     async with asyncio.TaskGroup() as group:
-        for _ in range(min(in_flight, runs)):
-            group.create_task(lane())
+        for client in clients:
+            group.create_task(lane(client))
     measured.wall_s = time.perf_counter() - began
+    for client in clients:
+        client.close()
     return measured
 
 
-def report(workload: Workload, runs: int, measured: Measured, cpu_s: float, rss_mb: float) -> dict[str, object]:
-    """The document that `treadle bench` prints."""
+def report(workload: Workload, runs: int, measured: Measured, cpu_s: dict[str, float], memory_mb: dict[str, float]) -> dict[str, Any]:
+    """The document that `treadle bench` prints. `cpu_s` and `memory_mb` are those of the stack, by component."""
     done = len(measured.latencies_s)
     steps = done * workload.firings
+    per_1000 = 1000 / steps if steps else 0.0
     return {
         "workload": workload.name,
         "runs": runs,
@@ -141,59 +160,21 @@ def report(workload: Workload, runs: int, measured: Measured, cpu_s: float, rss_
         "wall_s": round(measured.wall_s, 3),
         "runs_per_s": round(done / measured.wall_s, 2) if measured.wall_s else 0.0,
         "node_steps_per_s": round(steps / measured.wall_s, 1) if measured.wall_s else 0.0,
-        "latency_ms": {name: _percentile(measured.latencies_s, share) for name, share in (("p50", 50), ("p95", 95), ("p99", 99))},
-        "cpu_s_per_1000_steps": round(cpu_s / steps * 1000, 3) if steps else 0.0,
-        "rss_mb": round(rss_mb, 1),
+        "latency_ms": percentiles_ms(measured.latencies_s),
+        "cpu_s_per_1000_steps": round(sum(cpu_s.values()) * per_1000, 3),
+        "cpu_s_per_1000_steps_by_process": {name: round(used * per_1000, 4) for name, used in cpu_s.items()},
+        "rss_mb": round(sum(memory_mb.values()), 1),
+        "rss_mb_by_process": memory_mb,
     }
 
 
-def stack_cpu_s(state: StackState) -> float:
-    """CPU seconds that the processes of the stack and their children have used."""
-    total = 0.0
-    for process in _stack_processes(state):
-        try:
-            times = process.cpu_times()
-        except psutil.Error:
-            continue
-        # Sessions of PostgreSQL come and go; those that went are in the parent's account.
-        total += times.user + times.system + times.children_user + times.children_system
-    return total
+def percentiles_ms(values_s: Sequence[float]) -> dict[str, float]:
+    """`{"p50", "p95", "p99"}` in milliseconds; zeros when there is nothing."""
+    if not values_s:
+        return {"p50": 0.0, "p95": 0.0, "p99": 0.0}
+    cuts = statistics.quantiles(values_s, n=100, method="inclusive") if len(values_s) > 1 else [values_s[0]] * 99
+    return {f"p{share}": round(cuts[share - 1] * 1000, 2) for share in (50, 95, 99)}
 
 
-def stack_rss_mb(state: StackState) -> float:
-    """Resident memory of the stack. Memory that PostgreSQL's processes share is counted once where the system can tell."""
-    total = 0.0
-    for process in _stack_processes(state):
-        try:
-            total += getattr(process.memory_full_info(), "pss", process.memory_info().rss)
-        except psutil.Error:
-            continue
-    return total / _BYTES_PER_MB
-
-
-async def _patiently(call: Callable[[], Awaitable[_T]]) -> _T:
-    for attempt in range(_ATTEMPTS):
-        try:
-            return await call()
-        except grpc.RpcError as error:
-            if error.code() not in _PASSING or attempt == _ATTEMPTS - 1:
-                raise
-            await asyncio.sleep(_PAUSE_S)
-    raise AssertionError("unreachable")
-
-
-def _stack_processes(state: StackState) -> list[psutil.Process]:
-    found: list[psutil.Process] = []
-    for item in state.processes:
-        process = find_process(item.pid, item.created)
-        if process is not None:
-            found += [process, *process.children(recursive=True)]
-    return found
-
-
-def _percentile(values: list[float], share: int) -> float:
-    if not values:
-        return 0.0
-    if len(values) == 1:
-        return round(values[0] * 1000, 2)
-    return round(statistics.quantiles(values, n=100, method="inclusive")[share - 1] * 1000, 2)
+def _last_line(body: bytes) -> bytes:
+    return body[body.rfind(b"\n", 0, -1) + 1 :]

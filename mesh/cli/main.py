@@ -1,15 +1,19 @@
 """Entry point of `treadle`. Commands import what they need when they run, so that `--help` answers at once."""
 
+import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from mesh.cli import bench, executions, graphs, processes, run, stack
 from mesh.cli.options import DEFAULT_HOME, common
-from mesh.cli.output import CliError, Exit, note
+from mesh.cli.output import CliError, Exit, say_error, say_json
 from mesh.local.errors import LocalError
+
+# As shells have it: 128 and the number of SIGINT.
+_INTERRUPTED = 130
 
 app = typer.Typer(
     name="treadle",
@@ -44,22 +48,33 @@ def main() -> None:
         code = app(standalone_mode=False)
         sys.exit(code if isinstance(code, int) else Exit.OK)
     except CliError as error:
-        note(f"Error: {error}")
-        sys.exit(error.code)
+        _fail(str(error), error.code)
     except LocalError as error:
-        note(f"Error: {error}")
-        sys.exit(Exit.UNREACHABLE)
-    except typer.Abort:
-        sys.exit(130)
-    except KeyboardInterrupt:
-        sys.exit(130)
+        _fail(str(error), Exit.UNREACHABLE)
+    except BrokenPipeError:
+        # Whoever read our output has seen enough. Python would complain once more at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(Exit.FAILED)
+    except OSError as error:
+        # The disk, or rights on it: nothing that a traceback would explain better.
+        _fail(str(error), Exit.FAILED)
+    except (typer.Abort, KeyboardInterrupt):
+        sys.exit(_INTERRUPTED)
     except Exception as error:
         # Usage errors know how to show themselves.
         show = getattr(error, "show", None)
         if show is None:
             raise
         show()
+        if "--json" in sys.argv:
+            words = getattr(error, "format_message", lambda: str(error))()
+            say_json({"error": {"message": words, "exit_code": int(Exit.BAD_INPUT)}})
         sys.exit(Exit.BAD_INPUT)
+
+
+def _fail(message: str, code: Exit) -> NoReturn:
+    say_error(message, code, is_json=common.is_json)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

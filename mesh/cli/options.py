@@ -11,7 +11,7 @@ DEFAULT_HOME = Path(".treadle")
 
 @dataclass(slots=True)
 class Common:
-    """What was said before the command's name."""
+    """What was said before the command's name; `is_json` also what was said after it."""
 
     home: Path = DEFAULT_HOME
     is_json: bool = False
@@ -25,7 +25,8 @@ def _home(value: Path | None) -> Path:
 
 
 def _json(value: bool) -> bool:
-    return value or common.is_json
+    common.is_json = common.is_json or value
+    return common.is_json
 
 
 Home = Annotated[Path, typer.Option("--home", help="Data directory of the stack.", callback=_home, show_default=".treadle")]

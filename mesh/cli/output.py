@@ -39,8 +39,22 @@ def note(line: str) -> None:
 
 def say(text: str) -> None:
     """A line of the result."""
+    _Said.anything = True
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
+
+
+class _Said:
+    """Whether the result has been begun."""
+
+    anything = False
+
+
+def say_error(message: str, code: Exit, *, is_json: bool) -> None:
+    """What went wrong, on stderr; with --json also as the one document on stdout, unless the command has printed its own."""
+    note(f"Error: {message}")
+    if is_json and not _Said.anything:
+        say_json({"error": {"message": message, "exit_code": int(code)}})
 
 
 def say_json(document: Any) -> None:

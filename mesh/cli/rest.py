@@ -24,11 +24,12 @@ _EXITS = {
 
 
 class Rest:
-    """Calls as the session's user."""
+    """Calls as the session's user, or as whoever `token` names."""
 
-    def __init__(self, session: Session) -> None:
-        """Uses the session's edge and token."""
+    def __init__(self, session: Session, token: str = "") -> None:
+        """Uses the session's edge, and its token unless another is given."""
         self._session = session
+        self._token = token
 
     def text(self, verb: str, path: str, body: str | None = None, **query: object) -> str:
         """The body of the answer. Raises CliError with the service's words when the call fails."""
@@ -59,7 +60,7 @@ class Rest:
     def _send(
         self, connection: http.client.HTTPConnection, verb: str, path: str, body: str | None, query: dict[str, object]
     ) -> http.client.HTTPResponse:
-        headers = {"authorization": f"Bearer {self._session.token()}", "content-type": "application/json"}
+        headers = {"authorization": f"Bearer {self._token or self._session.token()}", "content-type": "application/json"}
         given = {name: value for name, value in query.items() if value not in (None, "", 0)}
         target = f"{path}?{urlencode(given)}" if given else path
         connection.request(verb, target, body.encode() if body is not None else None, headers)

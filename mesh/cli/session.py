@@ -16,7 +16,7 @@ from treadle.auth.v1.auth_service_pb2_grpc import AuthServiceStub
 from mesh.cli.output import CliError, Exit
 from mesh.local.account import OWNER_EMAIL, read_credentials
 from mesh.local.keys import write_private
-from mesh.local.state import SupervisorLock, read_state
+from mesh.local.state import live_state
 
 CALL_TIMEOUT_S = 30.0
 CHANNEL_OPTIONS = [("grpc.max_receive_message_length", 64 * 1024 * 1024), ("grpc.enable_retries", 0)]
@@ -38,9 +38,9 @@ class Session:
     def __init__(self, home: Path) -> None:
         """Raises CliError (unreachable) when no stack runs there."""
         self.home = home.resolve()
-        state = read_state(self.home)
-        if state is None or not state.grpc_target or not SupervisorLock.is_held(self.home):
-            raise CliError(f"No stack is running in {home}. Start it with `treadle up`.", Exit.UNREACHABLE)
+        state = live_state(self.home)
+        if state is None or not state.grpc_target:
+            raise CliError(f"No stack is running in {self.home}. Start it with `treadle up`.", Exit.UNREACHABLE)
         self.target = state.grpc_target
         self.edge_url = state.edge_url
         self.channel = grpc.insecure_channel(self.target, options=CHANNEL_OPTIONS)
