@@ -1,7 +1,7 @@
 """Runs calls through the chain into their handlers. Both doors use it, so a call means the same over gRPC and over HTTP."""
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, cast
 
@@ -9,27 +9,26 @@ from google.protobuf.message import Message
 
 from mesh.call import Call, current_call
 from mesh.chain.deadline import Deadlines, Within, exceeded
-from mesh.chain.element import Element, Leave
-from mesh.contract import Method, methods_of
-from mesh.errors import TreadleError, UnavailableError, UnimplementedError
+from mesh.chain.element import Check, Element, Leave, Link
+from mesh.contract import ContractError, Method, methods_of, services
+from mesh.errors import TreadleError, UnavailableError
 
 UnaryHandler = Callable[[Message, Call], Awaitable[Message]]
 StreamHandler = Callable[[Message, Call], AsyncIterator[Message]]
+# Gives the message of a call, once. Raises InvalidArgumentError; asked only when the call has been let in.
+Read = Callable[[], Awaitable[Message]]
 
 
 class Dispatcher:
     """Knows the servicers of this process and the chain. What its methods raise is a TreadleError or the caller's own cancellation."""
 
-    def __init__(self, servicers: Mapping[str, Any], chain: Sequence[Element]) -> None:
-        """`servicers` maps full service names to objects with one handler per RPC; a handler that is missing answers UNIMPLEMENTED."""
+    def __init__(self, servicers: Mapping[str, Any], chain: Sequence[Link]) -> None:
+        """`servicers` maps full service names to objects with one handler per RPC. Raises ContractError, naming every gap."""
         self.chain = tuple(chain)
         self.methods: Mapping[str, Method] = {method.full_name: method for service in servicers for method in methods_of(service)}
-        self._handlers: dict[str, Callable[..., Any]] = {
-            method.full_name: handler
-            for method in self.methods.values()
-            if (handler := getattr(servicers[method.service], method.handler, None)) is not None
-        }
-        self._enters = [element.enter for element in self.chain]
+        self._handlers = _handlers(servicers, self.methods.values())
+        self._enters = [link.enter for link in self.chain if isinstance(link, Element)]
+        self._checks = [link.check for link in self.chain if isinstance(link, Check)]
         self._deadlines = Deadlines()
         self._steps: set[Within] = set()
         self._stopping = False
@@ -42,14 +41,14 @@ class Dispatcher:
         bounded_s = longest_s if timeout_s is None or timeout_s > longest_s else timeout_s
         return Call(method, metadata, time.monotonic() + bounded_s)
 
-    async def unary(self, call: Call, request: Message) -> Message:
+    async def unary(self, call: Call, read: Read) -> Message:
         """Runs a unary call. Raises TreadleError; CancelledError when the caller's task is cancelled."""
         outer = current_call.set(call)
         leaves: list[Leave] = []
         try:
             with self._deadlines.within(call):
-                await self._enter(call, request, leaves)
-                response = await cast(UnaryHandler, self._handler(call.method))(request, call)
+                request = await self._enter(call, read, leaves)
+                response = await cast(UnaryHandler, self._handlers[call.method.full_name])(request, call)
         except BaseException as raised:
             error = _leave(leaves, raised)
             if error is None or error is raised:
@@ -61,7 +60,7 @@ class Dispatcher:
         finally:
             current_call.reset(outer)
 
-    async def stream(self, call: Call, request: Message) -> AsyncGenerator[Message, None]:
+    async def stream(self, call: Call, read: Read) -> AsyncGenerator[Message, None]:
         """Runs a server stream; use it under `contextlib.aclosing`, so that the handler ends when its caller goes.
 
         The deadline bounds the stream's age. `end_streams` ends it with UnavailableError, after which clients resume elsewhere.
@@ -71,8 +70,8 @@ class Dispatcher:
         leaves: list[Leave] = []
         try:
             with self._deadlines.within(call):
-                await self._enter(call, request, leaves)
-                responses = cast(StreamHandler, self._handler(call.method))(request, call)
+                request = await self._enter(call, read, leaves)
+                responses = cast(StreamHandler, self._handlers[call.method.full_name])(request, call)
             async with aclosing(cast(Any, responses)):
                 while (response := await self._next(call, responses)) is not None:
                     yield response
@@ -95,17 +94,15 @@ class Dispatcher:
         for step in self._steps:
             step.interrupt(_stopping())
 
-    async def _enter(self, call: Call, request: Message, leaves: list[Leave]) -> None:
+    async def _enter(self, call: Call, read: Read, leaves: list[Leave]) -> Message:
         for enter in self._enters:
-            leave = await enter(call, request)
+            leave = await enter(call)
             if leave is not None:
                 leaves.append(leave)
-
-    def _handler(self, method: Method) -> Callable[..., Any]:
-        handler = self._handlers.get(method.full_name)
-        if handler is None:
-            raise UnimplementedError(f"{method.full_name} is not available here.", reason="METHOD_UNKNOWN")
-        return handler
+        request = await read()
+        for check in self._checks:
+            check(call, request)
+        return request
 
     async def _next(self, call: Call, responses: AsyncIterator[Message]) -> Message | None:
         if self._stopping:
@@ -119,6 +116,17 @@ class Dispatcher:
                 return await anext(responses, None)
         finally:
             self._steps.discard(step)
+
+
+def _handlers(servicers: Mapping[str, Any], methods: Iterable[Method]) -> dict[str, Callable[..., Any]]:
+    unknown = [service for service in servicers if service not in services()]
+    if unknown:
+        raise ContractError(f"services without a contract: {', '.join(unknown)}")
+    found = {method.full_name: getattr(servicers[method.service], method.handler, None) for method in methods}
+    gaps = [name[1:] for name, handler in found.items() if not callable(handler)]
+    if gaps:
+        raise ContractError(f"methods without a handler: {', '.join(gaps)}")
+    return cast(dict[str, Callable[..., Any]], found)
 
 
 def _leave(leaves: list[Leave], error: BaseException | None) -> BaseException | None:

@@ -14,10 +14,11 @@ from grpc_reflection.v1alpha._async import ReflectionServicer
 
 from mesh.call import Call
 from mesh.chain.request_id import HEADER as REQUEST_ID
+from mesh.chain.request_id import harmless_or_new
 from mesh.clients import DETAILS
 from mesh.contract import Method, services
-from mesh.dispatch import Dispatcher
-from mesh.errors import InvalidArgumentError, TreadleError
+from mesh.dispatch import Dispatcher, Read
+from mesh.errors import InvalidArgumentError, TreadleError, UnimplementedError
 from mesh.settings import Settings
 from mesh.status import to_status
 
@@ -56,7 +57,8 @@ class GrpcDoor:
         for method in dispatcher.methods.values():
             by_service.setdefault(method.service, {})[method.name] = _handler(dispatcher, method)
         handlers = [grpc.method_handlers_generic_handler(service, found) for service, found in by_service.items()]
-        self._server.add_generic_rpc_handlers(tuple(handlers))
+        # Asked in order: what nobody before it knows is unknown.
+        self._server.add_generic_rpc_handlers((*handlers, _Unknown()))
 
     async def start(self) -> None:
         """Takes calls from now on."""
@@ -65,6 +67,22 @@ class GrpcDoor:
     async def stop(self, grace_s: float) -> None:
         """Refuses new calls at once and waits at most `grace_s` for those in flight, then cancels them."""
         await self._server.stop(grace_s)
+
+
+# Generic for the type checker only.
+class _Unknown(grpc.GenericRpcHandler):  # type: ignore[type-arg]
+    """Refuses in our words what no service here knows."""
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any]":
+        error = UnimplementedError(
+            "There is no such method here.", reason="METHOD_UNKNOWN", metadata={"method": handler_call_details.method}
+        )
+
+        async def refuse(_: Any, context: Context) -> None:
+            metadata = dict(context.invocation_metadata() or ())
+            await _refuse(context, harmless_or_new(str(metadata.get(REQUEST_ID, ""))), error)
+
+        return grpc.stream_stream_rpc_method_handler(refuse)
 
 
 def _handler(dispatcher: Dispatcher, method: Method) -> "grpc.RpcMethodHandler[Any, Any]":
@@ -78,14 +96,15 @@ def _unary(dispatcher: Dispatcher, method: Method) -> Callable[..., Any]:
     async def handle(data: bytes, context: Context) -> bytes:
         call = _new_call(dispatcher, method, context)
         try:
-            response = await dispatcher.unary(call, _parse(method, data))
+            response = await dispatcher.unary(call, _reader(method, data))
         except TreadleError as raised:
             error = raised
         else:
             if call.response_headers:
                 await context.send_initial_metadata(tuple(call.response_headers.items()))
+            context.set_trailing_metadata(((REQUEST_ID, call.request_id),))
             return response.SerializeToString()
-        return await _refuse(context, call, error)
+        return await _refuse(context, call.request_id, error)
 
     return handle
 
@@ -95,7 +114,7 @@ def _stream(dispatcher: Dispatcher, method: Method) -> Callable[..., Any]:
     async def handle(data: bytes, context: Context) -> None:
         call = _new_call(dispatcher, method, context)
         try:
-            async with aclosing(dispatcher.stream(call, _parse(method, data))) as responses:
+            async with aclosing(dispatcher.stream(call, _reader(method, data))) as responses:
                 is_first = True
                 async for response in responses:
                     if is_first and call.response_headers:
@@ -105,8 +124,9 @@ def _stream(dispatcher: Dispatcher, method: Method) -> Callable[..., Any]:
         except TreadleError as raised:
             error = raised
         else:
+            context.set_trailing_metadata(((REQUEST_ID, call.request_id),))
             return
-        await _refuse(context, call, error)
+        await _refuse(context, call.request_id, error)
 
     return handle
 
@@ -116,15 +136,18 @@ def _new_call(dispatcher: Dispatcher, method: Method, context: Context) -> Call:
     return dispatcher.new_call(method, metadata, context.time_remaining())
 
 
-def _parse(method: Method, data: bytes) -> Message:
-    try:
-        return method.request_type.FromString(data)
-    except DecodeError:
-        raise InvalidArgumentError("The message does not parse.", reason="MESSAGE_MALFORMED") from None
+def _reader(method: Method, data: bytes) -> Read:
+    async def read() -> Message:
+        try:
+            return method.request_type.FromString(data)
+        except DecodeError:
+            raise InvalidArgumentError("The message does not parse.", reason="MESSAGE_MALFORMED") from None
+
+    return read
 
 
-async def _refuse(context: Context, call: Call, error: TreadleError) -> bytes:
-    trailing = ((DETAILS, to_status(error).SerializeToString()), (REQUEST_ID, call.request_id))
+async def _refuse(context: Context, request_id: str, error: TreadleError) -> bytes:
+    trailing = ((DETAILS, to_status(error).SerializeToString()), (REQUEST_ID, request_id))
     await context.abort(_CODES[int(error.code)], error.message, trailing)
     raise AssertionError("abort raises")
 

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 from treadle.auth.v1.auth_service_pb2 import GetJwksRequest
 from treadle.auth.v1.auth_service_pb2_grpc import AuthServiceStub
 
+from mesh.chain.element import Link
 from mesh.chain.order import standard_chain
 from mesh.clients import Clients
 from mesh.contract import methods
@@ -128,7 +129,7 @@ async def _drain(settings: Settings, health: Health, dispatcher: Dispatcher, grp
     await asyncio.gather(grpc_door.stop(settings.drain_s), http_server.stop())
 
 
-def _chain(settings: Settings, metrics: Metrics, tracing: Tracing, clients: Clients, names: Sequence[str]) -> list[Any]:
+def _chain(settings: Settings, metrics: Metrics, tracing: Tracing, clients: Clients, names: Sequence[str]) -> list[Link]:
     return standard_chain(
         settings,
         metrics=metrics,

@@ -3,8 +3,6 @@
 import logging
 from time import perf_counter
 
-from google.protobuf.message import Message
-
 from mesh.call import Call
 from mesh.chain.element import Leave, code_of
 from mesh.errors import Code, TreadleError
@@ -23,7 +21,7 @@ class AccessLog:
 
     name = "access_log"
 
-    async def enter(self, call: Call, request: Message) -> Leave | None:
+    async def enter(self, call: Call) -> Leave | None:
         """Never refuses."""
         start = perf_counter()
 

@@ -1,7 +1,5 @@
 """Work in progress is bounded; what is too much is refused at once, with a hint when to come back."""
 
-from google.protobuf.message import Message
-
 from mesh.call import Call
 from mesh.chain.element import Leave
 from mesh.errors import ResourceExhaustedError
@@ -21,7 +19,7 @@ class Admission:
         self.calls = 0
         self.streams = 0
 
-    async def enter(self, call: Call, request: Message) -> Leave | None:
+    async def enter(self, call: Call) -> Leave | None:
         """Raises ResourceExhaustedError (OVERLOADED) beyond the limit."""
         if call.method.is_server_streaming:
             if self.streams >= self._max_streams:

@@ -2,8 +2,6 @@
 
 from typing import Protocol
 
-from google.protobuf.message import Message
-
 from mesh.call import Call, Caller
 from mesh.chain.element import Leave
 from mesh.contract import Method
@@ -45,7 +43,7 @@ class Auth:
         self._users = users
         self._services = services
 
-    async def enter(self, call: Call, request: Message) -> Leave | None:
+    async def enter(self, call: Call) -> Leave | None:
         """Raises UnauthenticatedError or PermissionDeniedError."""
         method = call.method
         service_token = call.metadata.get(SERVICE_TOKEN, "")

@@ -5,8 +5,6 @@ import time
 from types import TracebackType
 from typing import Any
 
-from google.protobuf.message import Message
-
 from mesh.call import Call
 from mesh.chain.element import Leave
 from mesh.errors import DeadlineExceededError, TreadleError
@@ -19,7 +17,7 @@ class Deadline:
 
     name = "deadline"
 
-    async def enter(self, call: Call, request: Message) -> Leave | None:
+    async def enter(self, call: Call) -> Leave | None:
         """Raises DeadlineExceededError when the deadline has passed."""
         if call.remaining_s <= 0:
             raise exceeded()

@@ -1,8 +1,8 @@
-"""What an element of the chain is."""
+"""What the chain is made of."""
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from google.protobuf.message import Message
 
@@ -14,15 +14,35 @@ from mesh.errors import Code, TreadleError
 Leave = Callable[[BaseException | None], BaseException | None]
 
 
+@runtime_checkable
 class Element(Protocol):
-    """One concern of every call. The dispatcher enters elements in order and leaves them in reverse, for unary calls and streams alike."""
+    """One concern of every call, which is settled before anyone looks at its message.
+
+    The dispatcher enters elements in order and leaves them in reverse, for unary calls and streams alike.
+    """
 
     @property
     def name(self) -> str:
         """Its name in the order of the chain."""
 
-    async def enter(self, call: Call, request: Message) -> Leave | None:
+    async def enter(self, call: Call) -> Leave | None:
         """Lets the call in or raises. Returns what is to run at its end, when anything is; a stream ends after its last message."""
+
+
+@runtime_checkable
+class Check(Protocol):
+    """One demand on messages. Runs when the message has been read, which is after all elements have let the call in."""
+
+    @property
+    def name(self) -> str:
+        """Its name in the order of the chain."""
+
+    def check(self, call: Call, request: Message) -> None:
+        """Raises when the message will not do."""
+
+
+# One place in the chain. Checks come last.
+Link: TypeAlias = Element | Check
 
 
 def code_of(error: BaseException | None) -> Code:

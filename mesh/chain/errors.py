@@ -3,8 +3,6 @@
 import asyncio
 from uuid import uuid4
 
-from google.protobuf.message import Message
-
 from mesh.call import Call
 from mesh.chain.element import Leave, is_own_cancellation
 from mesh.chain.faults import translate
@@ -26,7 +24,7 @@ class Errors:
 
     name = "errors"
 
-    async def enter(self, call: Call, request: Message) -> Leave | None:
+    async def enter(self, call: Call) -> Leave | None:
         """Never refuses."""
 
         def leave(error: BaseException | None) -> BaseException | None:

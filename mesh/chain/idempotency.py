@@ -5,7 +5,6 @@ import re
 from google.protobuf.message import Message
 
 from mesh.call import Call
-from mesh.chain.element import Leave
 from mesh.contract import Method
 from mesh.errors import InvalidArgumentError, Violation
 
@@ -26,15 +25,14 @@ class Idempotency:
         """Learns per method, by full name, whether its request has the field."""
         self._has_field: dict[str, bool] = {}
 
-    async def enter(self, call: Call, request: Message) -> Leave | None:
+    def check(self, call: Call, request: Message) -> None:
         """Raises InvalidArgumentError (REQUEST_ID_INVALID) when the id is set and no UUID."""
         if not self._takes_request_id(call.method):
-            return None
+            return
         value: str = getattr(request, FIELD)
         if value and not _UUID.fullmatch(value):
             violation = Violation(FIELD, "must be a UUID")
             raise InvalidArgumentError("request_id must be a UUID.", reason="REQUEST_ID_INVALID", violations=[violation])
-        return None
 
     def _takes_request_id(self, method: Method) -> bool:
         known = self._has_field.get(method.full_name)

@@ -8,7 +8,7 @@ from mesh.chain.access_log import AccessLog
 from mesh.chain.admission import Admission
 from mesh.chain.auth import Auth, VerifiesServices, VerifiesUsers
 from mesh.chain.deadline import Deadline
-from mesh.chain.element import Element
+from mesh.chain.element import Link
 from mesh.chain.errors import Errors
 from mesh.chain.idempotency import Idempotency
 from mesh.chain.request_id import RequestId
@@ -27,7 +27,8 @@ ORDER = (
     "deadline",  # what nobody waits for costs nothing more
     "auth",  # who is it
     "admission",  # after auth, so that the tenant is known
-    "validate",  # after auth, so that strangers cost nothing
+    # Only now the message is read: strangers cost nothing, and the slow and the malformed are counted and logged.
+    "validate",  # what the contract demands
     "idempotency",  # looks into a message that is known to be well-formed
 )
 
@@ -40,7 +41,7 @@ def standard_chain(
     users: VerifiesUsers,
     services: VerifiesServices,
     violations: Callable[[Message], Sequence[Violation]],
-) -> list[Element]:
+) -> list[Link]:
     """The chain of every process."""
     return [
         RequestId(),

@@ -3,8 +3,6 @@
 import re
 from random import getrandbits
 
-from google.protobuf.message import Message
-
 from mesh.call import Call
 from mesh.chain.element import Leave
 
@@ -14,13 +12,17 @@ HEADER = "x-request-id"
 _HARMLESS = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
 
+def harmless_or_new(given: str) -> str:
+    """The id that came with a request, or a new one when it is none that may stand in logs and headers."""
+    return given if _HARMLESS.fullmatch(given) else f"{getrandbits(128):032x}"
+
+
 class RequestId:
     """Outermost, so that everything after it can log the id. Takes the caller's id when there is one, else makes one."""
 
     name = "request_id"
 
-    async def enter(self, call: Call, request: Message) -> Leave | None:
+    async def enter(self, call: Call) -> Leave | None:
         """Sets `call.request_id`."""
-        given = call.metadata.get(HEADER, "")
-        call.request_id = given if _HARMLESS.fullmatch(given) else f"{getrandbits(128):032x}"
+        call.request_id = harmless_or_new(call.metadata.get(HEADER, ""))
         return None

@@ -7,7 +7,6 @@ In a saturated grpc.aio server each µs of Python counts about double, because i
 
 from time import perf_counter
 
-from google.protobuf.message import Message
 from opentelemetry import context, trace
 from opentelemetry.trace import StatusCode
 
@@ -31,7 +30,7 @@ class Telemetry:
         self._metrics = metrics
         self.tracing = tracing
 
-    async def enter(self, call: Call, request: Message) -> Leave | None:
+    async def enter(self, call: Call) -> Leave | None:
         """Never refuses."""
         method = call.method
         metrics = self._metrics

@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from google.protobuf.message import Message
 
 from mesh.call import Call
-from mesh.chain.element import Leave
 from mesh.errors import InvalidArgumentError, Violation
 
 
@@ -18,10 +17,9 @@ class Validate:
         """`violations` finds what breaks the rules of a message's contract."""
         self._violations = violations
 
-    async def enter(self, call: Call, request: Message) -> Leave | None:
+    def check(self, call: Call, request: Message) -> None:
         """Raises InvalidArgumentError (REQUEST_INVALID) with every violation."""
         found = self._violations(request)
         if found:
             first = found[0]
             raise InvalidArgumentError(f"{first.field}: {first.description}", reason="REQUEST_INVALID", violations=found)
-        return None

@@ -5,14 +5,18 @@ Raw ASGI, no framework: a request costs a walk through the route tree, one decod
 
 from collections.abc import Iterable, Mapping
 
+from google.protobuf.message import Message
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mesh.chain.errors import mapped
+from mesh.chain.request_id import HEADER as REQUEST_ID_HEADER
+from mesh.chain.request_id import harmless_or_new
 from mesh.contract import Method
 from mesh.dispatch import Dispatcher
 from mesh.errors import TreadleError
+from mesh.http.attention import WhileClientStays
 from mesh.http.errors import RouteUnknownError, VerbNotAllowedError
-from mesh.http.requests import ClientGoneError, check_media_type, headers_of, read_body, refuse_body
+from mesh.http.requests import Body, check_media_type, headers_of, refuse_body
 from mesh.http.responses import headers_for, is_current, send_body, send_error, send_not_modified
 from mesh.http.route import Route
 from mesh.http.routes import Match, RouteTree, variables_of
@@ -70,10 +74,8 @@ class HttpDoor:
             return
         try:
             await self._serve_route(match, scope, receive, send, is_head=is_head)
-        except ClientGoneError:
-            return
         except TreadleError as error:
-            await send_error(send, error, {}, is_head=is_head)
+            await _refuse(scope, send, error, is_head=is_head)
 
     async def _serve_other(self, path: bytes, scope: Scope, receive: Receive, send: Send, *, is_head: bool) -> None:
         if path == HEALTH_PATH:
@@ -84,7 +86,7 @@ class HttpDoor:
             await self._extra(scope, receive, send)
         else:
             error = RouteUnknownError("There is nothing at this path.", metadata={"path": scope["path"]})
-            await send_error(send, error, {}, is_head=is_head)
+            await _refuse(scope, send, error, is_head=is_head)
 
     async def _serve_route(self, match: Match[Route], scope: Scope, receive: Receive, send: Send, *, is_head: bool) -> None:
         verb: str = "GET" if is_head else scope["method"]
@@ -92,19 +94,26 @@ class HttpDoor:
         if route is None or (is_head and route.method.is_server_streaming):
             raise VerbNotAllowedError(scope["method"], _allowed(match.by_verb))
         headers = headers_of(scope["headers"])
-        body = await read_body(receive, headers, self._max_body_bytes)
-        if not route.takes_body:
-            refuse_body(body)
-        elif body:
-            check_media_type(headers)
-        request = route.request(match.values, scope["query_string"], body, headers)
+        body = Body(receive, headers, self._max_body_bytes)
+
+        async def read() -> Message:
+            content = await body.read()
+            if not route.takes_body:
+                refuse_body(content)
+            elif content:
+                check_media_type(headers)
+            return route.request(match.values, scope["query_string"], content, headers)
+
         call = self._dispatcher.new_call(route.method, headers)
         if route.method.is_server_streaming:
             stream = StreamResponse(send, route.write, is_sse=SSE in headers.get("accept", ""))
-            await stream.run(self._dispatcher, call, request, receive)
+            await stream.run(self._dispatcher, call, read, body.client_gone)
             return
         try:
-            response = await self._dispatcher.unary(call, request)
+            with WhileClientStays(body.client_gone) as client:
+                response = await self._dispatcher.unary(call, read)
+            if client.is_gone:
+                return
             extra = headers_for(call)
             is_known = verb == "GET" and is_current(extra.get("etag", ""), headers.get("if-none-match"))
             text = b"" if is_known else route.write(response)
@@ -117,6 +126,12 @@ class HttpDoor:
                 await send_not_modified(send, extra)
             else:
                 await send_body(send, 200, text, extra, is_head=is_head)
+
+
+async def _refuse(scope: Scope, send: Send, error: TreadleError, *, is_head: bool) -> None:
+    """Answers what never became a call."""
+    request_id = harmless_or_new(headers_of(scope["headers"]).get(REQUEST_ID_HEADER, ""))
+    await send_error(send, error, {REQUEST_ID_HEADER: request_id}, is_head=is_head)
 
 
 def _allowed(by_verb: Mapping[str, Route]) -> list[str]:

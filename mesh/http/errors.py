@@ -1,10 +1,11 @@
-"""Errors that only HTTP can have, and those of its reader."""
+"""Errors that only HTTP can have, and those of its reader. The HTTP doors, the gateway and the edge share them."""
 
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 
 from mesh.errors import (
     HTTP_STATUS,
+    Code,
     InvalidArgumentError,
     NotFoundError,
     TreadleError,
@@ -37,6 +38,13 @@ class BodyTooLargeError(InvalidArgumentError):
     def __init__(self, max_bytes: int) -> None:
         """`max_bytes` is the limit that was hit."""
         super().__init__(f"The body is larger than {max_bytes} bytes.", metadata={"max_bytes": str(max_bytes)})
+
+
+class ClientGoneError(TreadleError):
+    """The client left before its request was read; nobody waits for an answer."""
+
+    code = Code.CANCELLED
+    default_reason = "CLIENT_GONE"
 
 
 class MediaTypeError(InvalidArgumentError):

@@ -1,18 +1,12 @@
 """Reads the parts of an HTTP request from ASGI: headers, and the body within its limit."""
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Iterable, Mapping
 
-from starlette.types import Message, Receive
+from starlette.types import Receive
 
 from mesh.errors import InvalidArgumentError
-from mesh.http.errors import BodyTooLargeError, MediaTypeError
-
-# Of a body that is too large; the edge lets no more than its own, smaller limit through.
-MAX_DISCARDED_BYTES = 32 * 1024 * 1024
-
-
-class ClientGoneError(Exception):
-    """The client left before its request was read; nobody waits for an answer."""
+from mesh.http.errors import BodyTooLargeError, ClientGoneError, MediaTypeError
 
 
 def headers_of(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
@@ -24,30 +18,39 @@ def headers_of(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     return headers
 
 
-async def read_body(receive: Receive, headers: dict[str, str], max_bytes: int) -> bytes:
-    """The whole body. Raises BodyTooLargeError, and ClientGoneError.
+class Body:
+    """The body of one request, and the client behind it. The ASGI `receive` is read here only."""
 
-    A body that is too large is read on and thrown away within reason: a client that is cut off while it sends never sees the answer.
-    """
-    length = headers.get("content-length", "")
-    if length.isdecimal() and int(length) > max_bytes:
-        await _discard(receive, 0)
-        raise BodyTooLargeError(max_bytes)
-    message = await _next_part(receive)
-    body: bytes = message.get("body", b"")
-    if message.get("more_body"):
-        parts = [body]
-        size = len(body)
-        while message.get("more_body") and size <= max_bytes:
-            message = await _next_part(receive)
+    def __init__(self, receive: Receive, headers: Mapping[str, str], max_bytes: int) -> None:
+        """Raises BodyTooLargeError when the headers say that it is. The server under us throws away what nobody reads."""
+        length = headers.get("content-length", "")
+        if length.isdecimal() and int(length) > max_bytes:
+            raise BodyTooLargeError(max_bytes)
+        self._receive = receive
+        self._max_bytes = max_bytes
+        self._is_read = asyncio.Event()
+
+    async def read(self) -> bytes:
+        """The whole body. Raises BodyTooLargeError, and ClientGoneError."""
+        parts: list[bytes] = []
+        size, has_more = 0, True
+        while has_more:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGoneError("The client left.")
             parts.append(message.get("body", b""))
             size += len(parts[-1])
-        if message.get("more_body"):
-            await _discard(receive, size)
-        body = b"".join(parts)
-    if len(body) > max_bytes:
-        raise BodyTooLargeError(max_bytes)
-    return body
+            if size > self._max_bytes:
+                raise BodyTooLargeError(self._max_bytes)
+            has_more = message.get("more_body", False)
+        self._is_read.set()
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def client_gone(self) -> None:
+        """Returns when the client has left; when it leaves before its body is read, `read` fails instead."""
+        await self._is_read.wait()
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
 
 
 def check_media_type(headers: dict[str, str]) -> None:
@@ -68,18 +71,3 @@ def refuse_body(body: bytes) -> None:
     """Raises InvalidArgumentError when there is a body where none is taken."""
     if body.strip():
         raise InvalidArgumentError("This path takes no body.", reason="BODY_UNEXPECTED")
-
-
-async def _discard(receive: Receive, size: int) -> None:
-    has_more = True
-    while has_more and size <= MAX_DISCARDED_BYTES:
-        message = await _next_part(receive)
-        size += len(message.get("body", b""))
-        has_more = message.get("more_body", False)
-
-
-async def _next_part(receive: Receive) -> Message:
-    message = await receive()
-    if message["type"] == "http.disconnect":
-        raise ClientGoneError
-    return message

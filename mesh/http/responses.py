@@ -1,13 +1,14 @@
 """Writes HTTP responses to ASGI: JSON bodies, our errors, validators."""
 
+import math
 from collections.abc import Mapping
 
 from starlette.types import Send
 
 from mesh.call import Call
 from mesh.chain.request_id import HEADER as REQUEST_ID_HEADER
-from mesh.errors import TreadleError
-from mesh.http.errors import BodyTooLargeError, VerbNotAllowedError, http_status
+from mesh.errors import TreadleError, UnauthenticatedError
+from mesh.http.errors import VerbNotAllowedError, http_status
 from mesh.status import retry_after_s, to_json
 
 JSON = b"application/json"
@@ -23,20 +24,20 @@ async def send_body(send: Send, status: int, body: bytes, extra: Mapping[str, st
 
 async def send_error(send: Send, error: TreadleError, extra: Mapping[str, str], *, is_head: bool = False) -> None:
     """The error as JSON, with the headers that HTTP asks for with it."""
-    headers = dict(extra)
-    headers["cache-control"] = "no-store"
+    await send_body(send, http_status(error), to_json(error), {**extra, **error_headers(error)}, is_head=is_head)
+
+
+def error_headers(error: TreadleError) -> dict[str, str]:
+    """The headers that HTTP asks for with an error, whoever sends it: the doors, the gateway, the edge."""
+    headers = {"cache-control": "no-store"}
     delay_s = retry_after_s(error)
     if delay_s is not None:
-        headers["retry-after"] = str(max(1, round(delay_s)))
+        headers["retry-after"] = str(max(1, math.ceil(delay_s)))
     if isinstance(error, VerbNotAllowedError):
         headers["allow"] = error.metadata["allow"]
-    if isinstance(error, BodyTooLargeError):
-        # What may be left of the body is not read, so the connection cannot be used again.
-        headers["connection"] = "close"
-    status = http_status(error)
-    if status == 401:  # noqa: PLR2004 - RFC 9110 asks for this header with it
+    if isinstance(error, UnauthenticatedError):
         headers["www-authenticate"] = "Bearer"
-    await send_body(send, status, to_json(error), headers, is_head=is_head)
+    return headers
 
 
 async def send_not_modified(send: Send, extra: Mapping[str, str]) -> None:

@@ -1,15 +1,16 @@
 """Server streams over HTTP: newline-delimited JSON, or server-sent events for clients that accept them."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import aclosing
+from typing import Any
 
 from google.protobuf.message import Message
-from starlette.types import Receive, Send
+from starlette.types import Send
 
 from mesh.call import Call
 from mesh.chain.errors import mapped as masked
-from mesh.dispatch import Dispatcher
+from mesh.dispatch import Dispatcher, Read
 from mesh.errors import TreadleError
 from mesh.http.responses import encode_headers, headers_for, send_error
 from mesh.status import to_json
@@ -35,11 +36,11 @@ class StreamResponse:
         self._is_sse = is_sse
         self._is_open = False
 
-    async def run(self, dispatcher: Dispatcher, call: Call, request: Message, receive: Receive) -> None:
-        """Returns when the stream has ended, either way."""
+    async def run(self, dispatcher: Dispatcher, call: Call, read: Read, client_gone: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Returns when the stream has ended, either way. `client_gone` returns when the client has left."""
         # One task for the whole stream: the dispatcher keeps the current call in the task's context.
-        pump = asyncio.create_task(self._pump(dispatcher, call, request), name=f"stream {call.method.name}")
-        gone = asyncio.create_task(_disconnected(receive), name="client")
+        pump = asyncio.create_task(self._pump(dispatcher, call, read), name=f"stream {call.method.name}")
+        gone = asyncio.create_task(client_gone(), name="client")
         try:
             await asyncio.wait((pump, gone), timeout=OPEN_AFTER_S, return_when=asyncio.FIRST_COMPLETED)
             if not pump.done() and not gone.done():
@@ -51,9 +52,9 @@ class StreamResponse:
         if not pump.cancelled():
             pump.result()
 
-    async def _pump(self, dispatcher: Dispatcher, call: Call, request: Message) -> None:
+    async def _pump(self, dispatcher: Dispatcher, call: Call, read: Read) -> None:
         try:
-            async with aclosing(dispatcher.stream(call, request)) as messages:
+            async with aclosing(dispatcher.stream(call, read)) as messages:
                 async for message in messages:
                     line = self._line(call, message)
                     await self._open(call)
@@ -96,11 +97,6 @@ class StreamResponse:
         except Exception as error:
             raise masked(call, error) from None
         return b"data: " + text + b"\n\n" if self._is_sse else text + b"\n"
-
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 async def _ended(task: "asyncio.Task[None]") -> None:

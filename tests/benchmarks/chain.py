@@ -23,7 +23,7 @@ from treadle.user.v1.user_service_pb2 import GetMeRequest, GetMeResponse, Update
 from treadle.user.v1.user_service_pb2_grpc import UserServiceServicer, UserServiceStub, add_UserServiceServicer_to_server
 
 from mesh.call import Call
-from mesh.chain.element import Element
+from mesh.chain.element import Link
 from mesh.chain.order import standard_chain
 from mesh.contract import methods
 from mesh.dispatch import Dispatcher
@@ -64,8 +64,11 @@ class _Handlers:
     async def get_me(self, _: GetMeRequest, __: Call) -> GetMeResponse:
         return _ANSWER
 
+    async def update_me(self, _: UpdateMeRequest, __: Call) -> UpdateMeResponse:
+        return UpdateMeResponse()
 
-def _chain(tracing: Tracing) -> list[Element]:
+
+def _chain(tracing: Tracing) -> list[Link]:
     return standard_chain(
         Settings(),
         metrics=Metrics(),
@@ -76,7 +79,7 @@ def _chain(tracing: Tracing) -> list[Element]:
     )
 
 
-def _dispatcher(elements: Sequence[Element]) -> Dispatcher:
+def _dispatcher(elements: Sequence[Link]) -> Dispatcher:
     return Dispatcher({_GET_ME.service: _Handlers()}, elements)
 
 
@@ -147,14 +150,18 @@ async def _compare(addresses: list[str], pids: list[int]) -> dict[str, Any]:
     }
 
 
-async def _local_us(elements: Sequence[Element]) -> float:
+async def _local_us(elements: Sequence[Link]) -> float:
     """Microseconds per call through a chain, without a network."""
     dispatcher = _dispatcher(elements)
     metadata = dict(_METADATA)
     request = GetMeRequest()
+
+    async def read() -> GetMeRequest:
+        return request
+
     start = time.perf_counter()
     for _ in range(LOCAL_CALLS):
-        await dispatcher.unary(dispatcher.new_call(_GET_ME, metadata), request)
+        await dispatcher.unary(dispatcher.new_call(_GET_ME, metadata), read)
     return (time.perf_counter() - start) / LOCAL_CALLS * 1e6
 
 

@@ -21,6 +21,7 @@ from mesh.identity.access_token import AUDIENCE
 from mesh.resources import Resources
 from mesh.service import Running, Service
 from mesh.settings import Settings
+from tests.unit.mesh.partial import Partial
 
 # What no client may ever see.
 SECRET = "hunter2"
@@ -28,7 +29,7 @@ FAULT = f"postgresql://treadle:{SECRET}@db.internal/treadle"
 ALL_SCOPES = " ".join(sorted({scope for method in methods().values() for scope in method.scopes}))
 
 
-class Auth:
+class Auth(Partial):
     """Publishes the key it signs with; its Login fails with a secret in the exception."""
 
     def __init__(self) -> None:
@@ -49,7 +50,7 @@ class Auth:
         return jwt.encode({"alg": "ES256", "kid": "test"}, claims, self.key)
 
 
-class Users:
+class Users(Partial):
     """Answers with who the caller is; holds calls while `gate` is shut."""
 
     def __init__(self) -> None:
@@ -69,7 +70,7 @@ class Users:
         return GetMeResponse(user=User(id=call.caller.user_id, display_name=call.caller.workload))
 
 
-class Executions:
+class Executions(Partial):
     """Streams numbered events: three and an end, or without an end after seq 100. Asks the user service on the caller's behalf."""
 
     def __init__(self, resources: Resources) -> None:

@@ -14,7 +14,7 @@ from google.rpc import error_details_pb2 as details
 from google.rpc.status_pb2 import Status
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
-from treadle.auth.v1.auth_service_pb2 import GetJwksRequest, LoginRequest, RegisterRequest
+from treadle.auth.v1.auth_service_pb2 import GetJwksRequest, LoginRequest
 from treadle.auth.v1.auth_service_pb2_grpc import AuthServiceStub
 from treadle.execution.v1.execution_service_pb2 import WatchExecutionRequest
 from treadle.execution.v1.execution_service_pb2_grpc import ExecutionServiceStub
@@ -135,18 +135,64 @@ async def test_a_secret_never_comes_in_the_middle_of_a_stream(mesh: Mesh, local:
     assert caught.value.details() == MASKED
 
 
-async def test_bytes_that_are_no_message_are_an_invalid_argument(channel: grpc.aio.Channel) -> None:
+async def test_bytes_that_are_no_message_are_an_invalid_argument(mesh: Mesh, local: Settings, channel: grpc.aio.Channel) -> None:
     raw: Any = channel.unary_unary(GET_ME.full_name, request_serializer=bytes, response_deserializer=bytes)
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await raw(b"\xff\xff\xff")
+        await raw(b"\xff\xff\xff", metadata=bearer(mesh.auth.token(local)))
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert reason_of(caught.value) == "MESSAGE_MALFORMED"
 
 
-async def test_a_method_without_a_handler(channel: grpc.aio.Channel) -> None:
+async def test_what_strangers_send_is_not_looked_at(host: Host, channel: grpc.aio.Channel) -> None:
+    raw: Any = channel.unary_unary(GET_ME.full_name, request_serializer=bytes, response_deserializer=bytes)
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await AuthServiceStub(channel).Register(RegisterRequest(email="a@example.com", password="a password"))
-    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+        await raw(b"\xff\xff\xff")
+    assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+    async with httpx.AsyncClient(base_url=f"http://{host.http_address}") as client:
+        answer = await client.patch("/v1/users/me", content=b"{", headers={"content-type": "text/plain"})
+    assert answer.status_code == 401
+    address, _, port = host.http_address.rpartition(":")
+    reader, writer = await asyncio.open_connection(address, int(port))
+    try:
+        # The answer is there before the body is.
+        writer.write(b"PATCH /v1/users/me HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\n")
+        async with asyncio.timeout(5):
+            assert b" 401 " in await reader.readline()
+    finally:
+        writer.close()
+
+
+@pytest.mark.parametrize("path", ["/treadle.user.v1.UserService/Nothing", "/nobody.v1.Service/Get"])
+async def test_unknown_methods_are_refused_in_our_words(channel: grpc.aio.Channel, path: str) -> None:
+    raw: Any = channel.unary_unary(path, request_serializer=bytes, response_deserializer=bytes)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await raw(b"")
+    assert (caught.value.code(), reason_of(caught.value)) == (grpc.StatusCode.UNIMPLEMENTED, "METHOD_UNKNOWN")
+
+
+async def test_the_id_of_a_request_comes_back_over_grpc(mesh: Mesh, local: Settings, channel: grpc.aio.Channel) -> None:
+    metadata = (*bearer(mesh.auth.token(local)), ("x-request-id", "mine-1"))
+    call = UserServiceStub(channel).GetMe(GetMeRequest(), metadata=metadata)
+    await call
+    trailing: Any = await call.trailing_metadata()
+    assert dict(trailing)["x-request-id"] == "mine-1"
+    stream = ExecutionServiceStub(channel).WatchExecution(WatchExecutionRequest(execution_id="e"), metadata=metadata)
+    assert [message.event.seq async for message in stream] == [1, 2, 3]
+    trailing = await stream.trailing_metadata()
+    assert dict(trailing)["x-request-id"] == "mine-1"
+
+
+async def test_a_client_that_does_not_wait_cancels_the_handler_behind_http(mesh: Mesh, local: Settings, host: Host) -> None:
+    mesh.users.gate.clear()
+    mesh.users.cancelled.clear()
+    try:
+        async with httpx.AsyncClient(base_url=f"http://{host.http_address}", timeout=0.3) as client:
+            with pytest.raises(httpx.ReadTimeout):
+                await client.get("/v1/users/me", headers=dict(bearer(mesh.auth.token(local))))
+        async with asyncio.timeout(5):
+            await mesh.users.cancelled.wait()
+    finally:
+        mesh.users.gate.set()
 
 
 async def test_a_client_that_goes_away_ends_its_stream(mesh: Mesh, local: Settings, channel: grpc.aio.Channel) -> None:

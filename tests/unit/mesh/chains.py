@@ -1,22 +1,22 @@
 """Chains and calls for unit tests, without doors."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from google.protobuf.message import Message
 from opentelemetry.sdk.trace.export import SpanExporter
 
-from mesh.chain.element import Element
+from mesh.chain.element import Link
 from mesh.chain.order import standard_chain
 from mesh.contract import Method, methods
-from mesh.dispatch import Dispatcher
+from mesh.dispatch import Dispatcher, Read
 from mesh.errors import UnauthenticatedError, Violation
 from mesh.identity.access_token import AccessClaims
 from mesh.identity.service_token import ServiceTokens
 from mesh.metrics import Metrics
 from mesh.settings import Settings
 from mesh.telemetry import Tracing, make_tracing
+from tests.unit.mesh.partial import Partial
 
 SERVICE_KEY = b"k" * 32
 USER_SERVICE = "treadle.user.v1.UserService"
@@ -55,7 +55,7 @@ def nothing_wrong(_: Message) -> Sequence[Violation]:
     return ()
 
 
-def chain(metrics: Metrics | None = None, exporter: SpanExporter | None = None, **limits: Any) -> list[Element]:
+def chain(metrics: Metrics | None = None, exporter: SpanExporter | None = None, **limits: Any) -> list[Link]:
     """The standard chain; `good` is a token with all scopes."""
     settings = Settings(trace_sample_ratio=1.0, **limits)
     tracing = make_tracing(settings, "test", exporter) if exporter is not None else Tracing(0.0, None)
@@ -69,25 +69,28 @@ def chain(metrics: Metrics | None = None, exporter: SpanExporter | None = None, 
     )
 
 
-class Handlers:
+class Handlers(Partial):
     """A servicer made of the functions given."""
 
     def __init__(self, **handlers: Any) -> None:
         self.__dict__.update(handlers)
 
 
+def given(message: Message) -> Read:
+    """A reader of a message that is there already."""
+
+    async def read() -> Message:
+        return message
+
+    return read
+
+
 async def unary(
     method: Method,
     handler: Any,
     metadata: Mapping[str, str] | None = None,
-    elements: Sequence[Element] | None = None,
+    elements: Sequence[Link] | None = None,
 ) -> Message:
     """Runs a call of an empty request through the chain into `handler`."""
     dispatcher = Dispatcher({method.service: Handlers(**{method.handler: handler})}, chain() if elements is None else elements)
-    return await dispatcher.unary(dispatcher.new_call(method, metadata or {}), method.request_type())
-
-
-async def forever(*_: Any) -> Message:
-    """A handler that never answers."""
-    await asyncio.Event().wait()
-    raise AssertionError
+    return await dispatcher.unary(dispatcher.new_call(method, metadata or {}), given(method.request_type()))

@@ -17,11 +17,13 @@ from mesh import errors
 from mesh.call import Call, current_call
 from mesh.chain.errors import MASKED
 from mesh.chain.order import ORDER
-from mesh.contract import methods
+from mesh.contract import ContractError, methods
 from mesh.dispatch import Dispatcher
 from mesh.errors import TreadleError
 from mesh.identity.service_token import HEADER, ServiceTokens
-from tests.unit.mesh.chains import CREATE, EXECUTION_SERVICE, GET_JWKS, GET_ME, LOGIN, SERVICE_KEY, WATCH, Handlers, chain, forever, unary
+from mesh.metrics import Metrics
+from tests.unit.mesh.chains import CREATE, EXECUTION_SERVICE, GET_ME, LOGIN, SERVICE_KEY, WATCH, Handlers, chain, given, unary
+from tests.unit.mesh.partial import forever
 
 GOOD = {"authorization": "Bearer good"}
 SECRET = "postgresql://treadle:hunter2@db.internal/treadle"
@@ -173,13 +175,13 @@ class TestDeadline:
         dispatcher = Dispatcher({GET_ME.service: Handlers(get_me=forever)}, chain())
         start = time.monotonic()
         with pytest.raises(errors.DeadlineExceededError):
-            await dispatcher.unary(dispatcher.new_call(GET_ME, GOOD, 0.05), GET_ME.request_type())
+            await dispatcher.unary(dispatcher.new_call(GET_ME, GOOD, 0.05), given(GET_ME.request_type()))
         assert time.monotonic() - start < 2
 
     async def test_an_expired_call_is_refused_before_its_token_is_looked_at(self) -> None:
         dispatcher = Dispatcher({GET_ME.service: Handlers(get_me=ok)}, chain())
         with pytest.raises(errors.DeadlineExceededError):
-            await dispatcher.unary(dispatcher.new_call(GET_ME, {}, -1), GET_ME.request_type())
+            await dispatcher.unary(dispatcher.new_call(GET_ME, {}, -1), given(GET_ME.request_type()))
 
     def test_a_caller_may_wait_less_than_the_contract_says_but_not_more(self) -> None:
         dispatcher = Dispatcher({}, chain())
@@ -220,10 +222,10 @@ class TestIdempotency:
         call = dispatcher.new_call(CREATE, GOOD)
         request = CreateExecutionRequest(graph_id="g", request_id=value)
         if is_good:
-            await dispatcher.unary(call, request)
+            await dispatcher.unary(call, given(request))
         else:
             with pytest.raises(errors.InvalidArgumentError) as caught:
-                await dispatcher.unary(call, request)
+                await dispatcher.unary(call, given(request))
             assert caught.value.violations[0].field == "request_id"
 
 
@@ -240,7 +242,7 @@ class TestStreams:
 
         dispatcher = self._dispatcher(handler)
         call = dispatcher.new_call(WATCH, GOOD)
-        assert len([message async for message in dispatcher.stream(call, WATCH.request_type())]) == 3
+        assert len([message async for message in dispatcher.stream(call, given(WATCH.request_type()))]) == 3
         admission: Any = next(element for element in dispatcher.chain if element.name == "admission")
         assert admission.streams == 0
 
@@ -250,7 +252,7 @@ class TestStreams:
             raise ValueError(SECRET)
 
         dispatcher = self._dispatcher(handler)
-        stream = dispatcher.stream(dispatcher.new_call(WATCH, GOOD), WATCH.request_type())
+        stream = dispatcher.stream(dispatcher.new_call(WATCH, GOOD), given(WATCH.request_type()))
         await anext(stream)
         with pytest.raises(errors.InternalError) as caught:
             await anext(stream)
@@ -267,7 +269,7 @@ class TestStreams:
                 ended.set()
 
         dispatcher = self._dispatcher(handler)
-        async with aclosing(dispatcher.stream(dispatcher.new_call(WATCH, GOOD), WATCH.request_type())) as stream:
+        async with aclosing(dispatcher.stream(dispatcher.new_call(WATCH, GOOD), given(WATCH.request_type()))) as stream:
             await anext(stream)
         assert ended.is_set()
 
@@ -278,7 +280,7 @@ class TestStreams:
 
         dispatcher = self._dispatcher(handler)
         with pytest.raises(errors.DeadlineExceededError):
-            async for _message in dispatcher.stream(dispatcher.new_call(WATCH, GOOD, 0.05), WATCH.request_type()):
+            async for _message in dispatcher.stream(dispatcher.new_call(WATCH, GOOD, 0.05), given(WATCH.request_type())):
                 pass
 
     async def test_a_process_that_stops_sends_readers_elsewhere(self) -> None:
@@ -287,7 +289,7 @@ class TestStreams:
             await asyncio.Event().wait()
 
         dispatcher = self._dispatcher(handler)
-        stream = dispatcher.stream(dispatcher.new_call(WATCH, GOOD), WATCH.request_type())
+        stream = dispatcher.stream(dispatcher.new_call(WATCH, GOOD), given(WATCH.request_type()))
         await anext(stream)
         waiting = asyncio.ensure_future(anext(stream))
         await asyncio.sleep(0)
@@ -297,7 +299,40 @@ class TestStreams:
         assert caught.value.reason == "STOPPING"
 
 
-async def test_a_method_without_a_handler_is_unimplemented() -> None:
-    dispatcher = Dispatcher({GET_JWKS.service: object()}, chain())
-    with pytest.raises(errors.UnimplementedError):
-        await dispatcher.unary(dispatcher.new_call(GET_JWKS, {}), GET_JWKS.request_type())
+def test_a_servicer_without_all_its_handlers_does_not_start() -> None:
+    class Half:
+        async def get_me(self, *_: Any) -> Message:
+            return GetMeResponse()
+
+    with pytest.raises(ContractError, match=r"without a handler: treadle\.user\.v1\.UserService/UpdateMe$"):
+        Dispatcher({GET_ME.service: Half()}, chain())
+
+
+def test_a_servicer_of_no_contract_does_not_start() -> None:
+    with pytest.raises(ContractError, match=r"without a contract: treadle\.user\.v1\.UsersService"):
+        Dispatcher({"treadle.user.v1.UsersService": Handlers()}, chain())
+
+
+async def test_nobody_looks_at_the_message_of_a_stranger() -> None:
+    async def read() -> Message:
+        raise AssertionError
+
+    dispatcher = Dispatcher({GET_ME.service: Handlers()}, chain())
+    with pytest.raises(errors.UnauthenticatedError):
+        await dispatcher.unary(dispatcher.new_call(GET_ME, {}), read)
+    with pytest.raises(errors.PermissionDeniedError):
+        await dispatcher.unary(dispatcher.new_call(GET_ME, {"authorization": "Bearer poor"}), read)
+
+
+async def test_a_message_that_cannot_be_read_is_counted_and_has_an_id() -> None:
+    async def read() -> Message:
+        raise errors.InvalidArgumentError("no")
+
+    metrics = Metrics()
+    dispatcher = Dispatcher({GET_ME.service: Handlers()}, chain(metrics))
+    call = dispatcher.new_call(GET_ME, GOOD)
+    with pytest.raises(errors.InvalidArgumentError):
+        await dispatcher.unary(call, read)
+    assert call.request_id
+    labels = {"service": GET_ME.service, "method": "GetMe", "code": "INVALID_ARGUMENT"}
+    assert metrics.registry.get_sample_value("treadle_rpc_handled_total", labels) == 1

@@ -23,10 +23,16 @@ def executions() -> Executions:
 
 
 @pytest.fixture
-async def dispatcher(executions: Executions) -> Dispatcher:
+def graphs() -> Graphs:
+    """The graph handlers of this test."""
+    return Graphs()
+
+
+@pytest.fixture
+async def dispatcher(executions: Executions, graphs: Graphs) -> Dispatcher:
     """The chain without auth."""
     servicers = {
-        "treadle.graph.v1.GraphService": Graphs(),
+        "treadle.graph.v1.GraphService": graphs,
         "treadle.block.v1.BlockService": Blocks(),
         "treadle.execution.v1.ExecutionService": executions,
         "treadle.user.v1.UserService": Users(),

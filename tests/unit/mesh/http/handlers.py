@@ -12,10 +12,15 @@ from treadle.user.v1 import user_service_pb2 as user
 
 from mesh.call import Call
 from mesh.errors import NotFoundError, UnavailableError
+from tests.unit.mesh.partial import Partial
 
 
-class Graphs:
-    """Echoes graphs; graph "missing" does not exist, "broken" is a fault."""
+class Graphs(Partial):
+    """Echoes graphs; graph "missing" does not exist, "broken" is a fault, "endless" never comes."""
+
+    def __init__(self) -> None:
+        """`ended` is set when the call for the endless graph was cancelled."""
+        self.ended = asyncio.Event()
 
     async def create_graph(self, request: graph.CreateGraphRequest, call: Call) -> graph.CreateGraphResponse:
         """Shows the request id in the instructions."""
@@ -29,6 +34,11 @@ class Graphs:
             raise NotFoundError("No such graph.", reason="GRAPH_NOT_FOUND", metadata={"graph_id": request.graph_id})
         if request.graph_id == "broken":
             raise RuntimeError("password=hunter2")
+        if request.graph_id == "endless":
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.ended.set()
         if request.graph_id == "timeless":
             return graph.GetGraphResponse(graph=graph.Graph(create_time=Timestamp(seconds=10**15)))
         call.response_headers["etag"] = "v7"
@@ -59,7 +69,7 @@ class Graphs:
         return graph.ValidateGraphResponse()
 
 
-class Blocks:
+class Blocks(Partial):
     """Echoes the inputs of a run."""
 
     async def execute_block(self, request: block.ExecuteBlockRequest, call: Call) -> block.ExecuteBlockResponse:
@@ -67,7 +77,7 @@ class Blocks:
         return block.ExecuteBlockResponse(outputs=[block.PinValue(name=request.block_id, value=request.inputs)])
 
 
-class Executions:
+class Executions(Partial):
     """Streams that end well, fail early, fail late, or never end."""
 
     def __init__(self) -> None:
@@ -108,7 +118,7 @@ class Executions:
             self.ended.set()
 
 
-class Users:
+class Users(Partial):
     """Echoes profiles."""
 
     async def get_me(self, request: user.GetMeRequest, call: Call) -> user.GetMeResponse:

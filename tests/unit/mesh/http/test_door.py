@@ -2,13 +2,14 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
 
 from mesh.dispatch import Dispatcher
-from tests.unit.mesh.http.handlers import Executions
+from tests.unit.mesh.http.handlers import Executions, Graphs
 
 JSON = {"content-type": "application/json"}
 NODE = {"id": "n1", "block_id": "b1", "input_default": {"z": 1, "a": 9007199254740993}}
@@ -131,7 +132,16 @@ async def test_unknown_paths_and_verbs(door: httpx.AsyncClient) -> None:
     refused = await door.post("/v1/graphs/x")
     error_of(refused, 405, "VERB_NOT_ALLOWED")
     assert refused.headers["allow"] == "DELETE, GET, HEAD, PUT"
-    error_of(await door.get("/v1/blocks"), 501, "METHOD_UNKNOWN")
+
+
+async def test_the_id_of_a_request_comes_back_with_every_answer(door: httpx.AsyncClient) -> None:
+    paths = ("/v1/graphs/x", "/v1/graphs/missing", "/v1/graphs/broken", "/v1/nothing", "/v1/executions/e:watch", "/v1/graphs/x?no=1")
+    for path in paths:
+        assert (await door.get(path, headers={"x-request-id": "mine-1"})).headers["x-request-id"] == "mine-1"
+        made = (await door.get(path, headers={"x-request-id": "<script>"})).headers["x-request-id"]
+        assert made.isalnum()
+    refused = await door.post("/v1/graphs/x", headers={"x-request-id": "mine-1"})
+    assert (refused.status_code, refused.headers["x-request-id"]) == (405, "mine-1")
 
 
 async def test_bodies_of_the_wrong_kind_or_size(door: httpx.AsyncClient) -> None:
@@ -225,6 +235,32 @@ async def test_a_client_that_leaves_ends_the_handler(door: httpx.AsyncClient, ex
         await executions.started.wait()
         assert not executions.ended.is_set()
     await asyncio.wait_for(executions.ended.wait(), 5)
+
+
+async def test_a_client_that_does_not_wait_for_its_answer_ends_the_handler(door: httpx.AsyncClient, graphs: Graphs) -> None:
+    with pytest.raises(httpx.ReadTimeout):
+        await door.get("/v1/graphs/endless", timeout=0.3)
+    await asyncio.wait_for(graphs.ended.wait(), 5)
+    assert (await door.get("/v1/graphs/x")).status_code == 200
+
+
+async def test_a_body_is_refused_by_its_stated_size_before_it_is_sent(door: httpx.AsyncClient) -> None:
+    reader, writer = await asyncio.open_connection(door.base_url.host, door.base_url.port)
+    try:
+        writer.write(b"POST /v1/graphs HTTP/1.1\r\nhost: x\r\ncontent-length: 4194305\r\n\r\n")
+        async with asyncio.timeout(5):
+            assert b" 413 " in await reader.readline()
+    finally:
+        writer.close()
+
+
+async def test_a_body_without_a_stated_size_is_refused_where_it_gets_too_large(door: httpx.AsyncClient) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(20):
+            yield b" " * 1024 * 1024
+
+    error_of(await door.post("/v1/graphs", content=pieces(), headers=JSON), 413, "BODY_TOO_LARGE")
+    assert (await door.get("/v1/graphs/x")).status_code == 200
 
 
 async def test_a_stopping_process_ends_its_streams_in_order(

@@ -31,7 +31,6 @@ REQUESTS = (
     ("GET", "/v1/graphs/%ff", ""),
     ("GET", "/v1/graphs/missing", ""),
     ("GET", "/v1/graphs/broken", ""),
-    ("GET", "/v1/blocks", ""),
     ("GET", "/v1/executions/missing:watch", ""),
     ("GET", "/v1/executions/failing:watch", ""),
     ("DELETE", "/v1/graphs/g", "{}"),
