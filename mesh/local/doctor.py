@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mesh.local import envoy, nats, postgres, valkey
-from mesh.local.background import MIN_FREE_BYTES
 from mesh.local.errors import LocalError
+from mesh.local.machine import MIN_FREE_BYTES, check_writable, disk_of
 from mesh.local.ports import is_free
 from mesh.local.solo import DEFAULT_EDGE_PORT
-from mesh.local.state import SupervisorLock, read_state
+from mesh.local.state import SupervisorLock, live_state, read_state
 
 _PYTHON = (3, 11)
 
@@ -35,6 +35,7 @@ def examine(home: Path) -> list[Finding]:
         _program("cache", valkey.binary),
         _program("edge", envoy.binary),
         _disk(home),
+        _rights(home),
         _port(home),
         _stack(home),
     ]
@@ -48,23 +49,37 @@ def _program(name: str, find: Callable[[], Path]) -> Finding:
 
 
 def _disk(home: Path) -> Finding:
-    existing = next(path for path in (home, *home.parents) if path.exists())
+    existing = disk_of(home)
     free = shutil.disk_usage(existing).free
     return Finding("disk", free >= MIN_FREE_BYTES, f"{free // 1024**2} MB free at {existing}")
 
 
+def _rights(home: Path) -> Finding:
+    try:
+        check_writable(home)
+    except LocalError as error:
+        return Finding("rights", False, str(error))
+    return Finding("rights", True, f"{home} can be written to")
+
+
 def _port(home: Path) -> Finding:
-    if SupervisorLock.is_held(home) or is_free(DEFAULT_EDGE_PORT):
-        return Finding("port", True, f"{DEFAULT_EDGE_PORT} is ours or free")
+    state = live_state(home)
+    if state is not None and state.grpc_target:
+        return Finding("port", True, f"the edge listens on {state.grpc_target}")
+    if is_free(DEFAULT_EDGE_PORT):
+        return Finding("port", True, f"{DEFAULT_EDGE_PORT} is free")
     return Finding("port", True, f"{DEFAULT_EDGE_PORT} is taken; `treadle up` will use the next free one")
 
 
 def _stack(home: Path) -> Finding:
-    state = read_state(home)
     if not SupervisorLock.is_held(home):
+        state = read_state(home)
         left = [item.name for item in state.processes if item.is_alive] if state else []
         if left:
             return Finding("stack", False, f"the supervisor is gone but {', '.join(left)} still run; `treadle down` stops them")
         return Finding("stack", True, "not running")
-    sick = [item.name for item in state.processes if not (item.healthy and item.is_alive)] if state else []
+    state = live_state(home)
+    if state is None or not state.is_ready:
+        return Finding("stack", True, "coming up or going down")
+    sick = [item.name for item in state.processes if not (item.healthy and item.is_alive)]
     return Finding("stack", not sick, f"not healthy: {', '.join(sick)}" if sick else "running, every process healthy")

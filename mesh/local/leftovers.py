@@ -4,6 +4,7 @@ import signal
 
 import psutil
 
+from mesh.local.program import kill_session
 from mesh.local.state import StackState, find_process
 
 _STOP_S = 20.0
@@ -21,4 +22,7 @@ def stop_leftovers(state: StackState | None) -> list[str]:
     _, stubborn = psutil.wait_procs([process for _, process in alive], timeout=_STOP_S)
     for process in stubborn:
         process.kill()
+    for item, _ in alive:
+        # What a server started itself; its session is the server's own.
+        kill_session(item.pid)
     return [item.name for item, _ in alive]

@@ -12,6 +12,8 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import IO
 
+from mesh.local.errors import PortTakenError
+
 LOOPBACK = "127.0.0.1"
 _PORTS_TO_TRY = 200
 
@@ -32,8 +34,22 @@ def is_free(port: int, host: str = LOOPBACK) -> bool:
         return client.connect_ex((host, port)) != 0
 
 
+def check_port(port: int, host: str = LOOPBACK) -> None:
+    """Raises PortTakenError, which says why, when no server could listen on the port now."""
+    if is_free(port, host):
+        return
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        try:
+            probe.bind((host, port))
+        except PermissionError:
+            raise PortTakenError(f"Port {port} may not be used by this account. Choose one above 1023 with --edge-port.") from None
+        except OSError:
+            pass
+    raise PortTakenError(f"Port {port} is taken by another program. Choose another with --edge-port, or leave it out.")
+
+
 def free_port(preferred: int = 0, *, host: str = LOOPBACK, avoid: Collection[int] = ()) -> int:
-    """Returns `preferred` or the next free port after it; any free port when 0. Never one of `avoid`."""
+    """Returns `preferred` or the next free port after it; any free port when 0 or when those are taken. Never one of `avoid`."""
     if preferred:
         for port in range(preferred, min(preferred + _PORTS_TO_TRY, 65536)):
             if port not in avoid and is_free(port, host):

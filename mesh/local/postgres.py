@@ -22,6 +22,8 @@ DATABASE = "treadle"
 USER = "postgres"
 _PROTOCOL_3 = 196608
 _AUTHENTICATION = b"R"
+_TERMINATE = b"X\0\0\0\4"
+_QUESTION_BYTES = 1024
 
 # Commits are durable (fsync and synchronous_commit are on by default and stay on); the rest fits a laptop.
 _CONFIG = """\
@@ -89,7 +91,10 @@ def is_ready(port: int) -> bool:
     try:
         with socket.create_connection((LOOPBACK, port), timeout=1.0) as connection:
             connection.sendall(struct.pack("!i", len(body) + 4) + body)
-            return connection.recv(1) == _AUTHENTICATION
+            # Its whole question is read and answered with a goodbye; otherwise it logs a lost connection for every look.
+            kind = connection.recv(_QUESTION_BYTES)[:1]
+            connection.sendall(_TERMINATE)
+            return kind == _AUTHENTICATION
     except OSError:
         return False
 

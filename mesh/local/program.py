@@ -13,6 +13,7 @@ from mesh.local.errors import StartError
 
 _POLL_S = 0.05
 _LOG_LINES_SHOWN = 15
+MAX_LOG_BYTES = 20 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ class Program:
 def spawn(program: Program) -> subprocess.Popen[bytes]:
     """Starts the program in a session of its own, with its output appended to its log. Raises StartError when it cannot be started."""
     program.log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    turn_over(program.log)
     with program.log.open("ab") as log:
         try:
             return subprocess.Popen(  # noqa: S603 - our own argument list
@@ -54,6 +56,12 @@ def spawn(program: Program) -> subprocess.Popen[bytes]:
             )
         except OSError as error:
             raise StartError(f"{program.name} cannot be started: {error}") from error
+
+
+def turn_over(log: Path) -> None:
+    """Puts a large log aside, as `NAME.log.old` in place of the one before. Done at each start; nothing grows for ever."""
+    if log.exists() and log.stat().st_size > MAX_LOG_BYTES:
+        log.replace(log.with_name(f"{log.name}.old"))
 
 
 def wait_ready(program: Program, process: subprocess.Popen[bytes]) -> None:

@@ -12,7 +12,7 @@ from mesh.local import envoy, nats, postgres, valkey
 from mesh.local.errors import PortTakenError
 from mesh.local.health import http_is_ok
 from mesh.local.keys import Keys
-from mesh.local.ports import LOOPBACK, Reservations, is_free
+from mesh.local.ports import LOOPBACK, Reservations, check_port
 from mesh.local.program import Program
 from mesh.settings import Settings
 
@@ -75,7 +75,7 @@ class Solo:
         """Our own processes and the edge."""
         workers = [self._process(f"worker-{n}", "worker", ("worker",), doors) for n, doors in enumerate(self._workers, start=1)]
         return [
-            self._process("services", "service", ("serve", *SERVICES), self._services),
+            self._process("services", "service", ("serve", *SERVICES), self._services, address=self._services.grpc),
             self._process("gateway", "gateway", ("gateway",), self._gateway),
             *workers,
             envoy.prepare(self._home, self._edge_targets(), self._log("edge")),
@@ -85,12 +85,13 @@ class Solo:
         """Arguments and environment of the migration run."""
         return _treadle("migrate"), self._environment("migrate", self._services)
 
-    def _process(self, name: str, kind: str, command: tuple[str, ...], doors: Doors) -> Program:
+    def _process(self, name: str, kind: str, command: tuple[str, ...], doors: Doors, address: str = "") -> Program:
+        """`address` is what is shown of it: the HTTP door unless given, which tells metrics and health of any process."""
         return Program(
             name=name,
             kind=kind,
             argv=_treadle(*command),
-            address=doors.grpc,
+            address=address or doors.http,
             log=self._log(name),
             is_ready=lambda: http_is_ok(doors.http, "/healthz"),
             env=self._environment(name, doors),
@@ -138,8 +139,9 @@ class Solo:
         wanted = self.options.edge_port
         if not wanted:
             return self._ports.take(DEFAULT_EDGE_PORT)
-        if not is_free(wanted) or not self._ports.reserve(wanted):
-            raise PortTakenError(f"Port {wanted} is taken by another program. Choose another with --edge-port, or leave it out.")
+        check_port(wanted)
+        if not self._ports.reserve(wanted):
+            raise PortTakenError(f"Port {wanted} is another stack's. Choose another with --edge-port, or leave it out.")
         return wanted
 
     def _port(self) -> int:

@@ -1,14 +1,13 @@
 """The supervisor: brings the stack up in order, restarts what dies, tells its state, takes everything down again."""
 
 import asyncio
+import os
 import signal
 import subprocess
 import time
 from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-
-import psutil
 
 from mesh.local import postgres
 from mesh.local.account import ensure_owner
@@ -18,7 +17,7 @@ from mesh.local.leftovers import stop_leftovers
 from mesh.local.ports import Reservations
 from mesh.local.program import Program, log_end, spawn, stop, wait_ready
 from mesh.local.solo import Options, Solo, is_external
-from mesh.local.state import ProcessState, StackState, SupervisorLock, read_state, write_state
+from mesh.local.state import ProcessState, StackState, SupervisorLock, read_state, start_mark, write_state
 
 _POLL_S = 0.1
 _FIRST_PAUSE_S = 0.1
@@ -40,12 +39,12 @@ class Supervised:
         self.process = process
         self.is_healthy = True
         self.restarts = 0
-        self.created = _created(process.pid)
+        self.created = start_mark(process.pid)
 
     def replace(self, process: "subprocess.Popen[bytes]") -> None:
         """Takes over a new process in place of one that ended."""
         self.process = process
-        self.created = _created(process.pid)
+        self.created = start_mark(process.pid)
         self.started = time.monotonic()
         self.restarts += 1
 
@@ -66,11 +65,12 @@ class Supervised:
 class Supervisor:
     """Runs one stack from `run` until it is told to stop."""
 
-    def __init__(self, options: Options, report: Callable[[str], None]) -> None:
-        """`report` gets one line as each component comes up."""
+    def __init__(self, options: Options, report: Callable[[str], None], lock: SupervisorLock) -> None:
+        """`report` gets one line as each component comes up. The lock, ours already or not, is given back at the end."""
         self._options = options
         self._home = options.home.resolve()
         self._report = report
+        self._lock = lock
         self._state = StackState(home=str(self._home))
         self._supervised: dict[str, Supervised] = {}
         self._ports = Reservations()
@@ -83,12 +83,11 @@ class Supervisor:
         loop.set_default_executor(ThreadPoolExecutor(_THREADS, "supervisor"))
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
-        lock = SupervisorLock(self._home)
-        if not lock.acquire():
+        if not self._lock.acquire():
             raise LocalError(f"A stack runs in {self._home} already.")
         try:
             stop_leftovers(read_state(self._home))
-            self._state.supervisor_pid = psutil.Process().pid
+            self._state.supervisor_pid = os.getpid()
             self._write()
             await self._until_stopped()
         except (LocalError, OSError) as error:
@@ -99,7 +98,7 @@ class Supervisor:
             await self._take_down()
             self._write()
             self._ports.release()
-            lock.release()
+            self._lock.release()
 
     async def _until_stopped(self) -> None:
         start = asyncio.create_task(self._bring_up(), name="bring up")
@@ -146,6 +145,8 @@ class Supervisor:
         began = began or time.monotonic()
         process = spawn(program)
         self._supervised[program.name] = Supervised(program, process)
+        # At once: should the supervisor be killed now, the next command finds what to stop.
+        self._write()
         await asyncio.to_thread(wait_ready, program, process)
         self._progress(f"{program.name:<10} {program.address:<22} {time.monotonic() - began:.1f} s")
 
@@ -219,21 +220,14 @@ class Supervisor:
             self._log(f"the state could not be written: {error}")
 
 
-def run_supervisor(options: Options, report: Callable[[str], None]) -> None:
+def run_supervisor(options: Options, report: Callable[[str], None], lock: SupervisorLock) -> None:
     """Runs the supervisor in this process until it is stopped. Raises LocalError when the stack cannot come up."""
-    asyncio.run(Supervisor(options, report).run())
+    asyncio.run(Supervisor(options, report, lock).run())
 
 
 def supervisor_log(home: Path) -> Path:
     """Where a supervisor in the background writes."""
     return home / "logs" / "supervisor.log"
-
-
-def _created(pid: int) -> float:
-    try:
-        return psutil.Process(pid).create_time()
-    except psutil.Error:
-        return 0.0
 
 
 def _explain(error: Exception) -> str:
