@@ -57,7 +57,7 @@ def main() -> None:
         sys.exit(Exit.FAILED)
     except OSError as error:
         # The disk, or rights on it: nothing that a traceback would explain better.
-        _fail(str(error), Exit.FAILED)
+        _fail(f"{error.strerror}: {error.filename}" if error.filename else str(error), Exit.FAILED)
     except (typer.Abort, KeyboardInterrupt):
         sys.exit(_INTERRUPTED)
     except Exception as error:
@@ -67,8 +67,7 @@ def main() -> None:
             raise
         show()
         if "--json" in sys.argv:
-            words = getattr(error, "format_message", lambda: str(error))()
-            say_json({"error": {"message": words, "exit_code": int(Exit.BAD_INPUT)}})
+            say_json({"error": {"message": error.format_message(), "exit_code": int(Exit.BAD_INPUT)}})  # type: ignore[attr-defined]
         sys.exit(Exit.BAD_INPUT)
 
 

@@ -160,7 +160,7 @@ class SupervisorLock:
         try:
             with (home / "supervisor.lock").open() as file:
                 return not _flock(file, fcntl.LOCK_SH)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
 
     @staticmethod
