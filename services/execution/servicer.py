@@ -10,7 +10,7 @@ from treadle.type.v1.json_value_pb2 import JsonValue
 
 from mesh import jsontext
 from mesh.call import Call
-from mesh.errors import InvalidArgumentError, Violation
+from mesh.errors import InvalidArgumentError, UnimplementedError, Violation
 from mesh.ids import canonical_uuid
 from services.execution.cancellation import Cancellation
 from services.execution.creation import Creation, Wanted, request_hash
@@ -117,6 +117,26 @@ class ExecutionServicer:
         record = await self._own(request.execution_id, call)
         ended = await self._cancellation.cancel(record, max(call.remaining_s - 1.0, 0.0))
         return pb.CancelExecutionResponse(execution=execution_message(ended))
+
+    async def get_execution_value(self, request: pb.GetExecutionValueRequest, call: Call) -> pb.GetExecutionValueResponse:
+        """A value that events refer to."""
+        raise UnimplementedError("Not there yet.")
+
+    async def list_execution_reviews(self, request: pb.ListExecutionReviewsRequest, call: Call) -> pb.ListExecutionReviewsResponse:
+        """A page of reviews."""
+        raise UnimplementedError("Not there yet.")
+
+    async def decide_execution_reviews(self, request: pb.DecideExecutionReviewsRequest, call: Call) -> pb.DecideExecutionReviewsResponse:
+        """Decides reviews, all or none."""
+        raise UnimplementedError("Not there yet.")
+
+    async def retry_execution(self, request: pb.RetryExecutionRequest, call: Call) -> pb.RetryExecutionResponse:
+        """Runs an execution again, with what it completed taken over."""
+        raise UnimplementedError("Not there yet.")
+
+    async def explain_execution(self, request: pb.ExplainExecutionRequest, call: Call) -> pb.ExplainExecutionResponse:
+        """Why nodes fired as they did."""
+        raise UnimplementedError("Not there yet.")
 
     async def _own(self, execution_id: str, call: Call) -> Record:
         known = canonical_uuid(execution_id)

@@ -43,6 +43,8 @@ class _ExecutionStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Execu
     """Stopped by a caller."""
     EXECUTION_STATUS_FAILED: _ExecutionStatus.ValueType  # 7
     """Ended by an error of the engine or a limit."""
+    EXECUTION_STATUS_WAITING: _ExecutionStatus.ValueType  # 8
+    """Firings only: waits for a moment, for the end of another execution, or for its next attempt."""
 
 class ExecutionStatus(_ExecutionStatus, metaclass=_ExecutionStatusEnumTypeWrapper):
     """Where an execution, or a firing, stands."""
@@ -63,6 +65,8 @@ EXECUTION_STATUS_TERMINATED: ExecutionStatus.ValueType  # 6
 """Stopped by a caller."""
 EXECUTION_STATUS_FAILED: ExecutionStatus.ValueType  # 7
 """Ended by an error of the engine or a limit."""
+EXECUTION_STATUS_WAITING: ExecutionStatus.ValueType  # 8
+"""Firings only: waits for a moment, for the end of another execution, or for its next attempt."""
 Global___ExecutionStatus: _TypeAlias = ExecutionStatus  # noqa: Y015
 
 class _ExecutionOutcome:
@@ -132,9 +136,15 @@ class _EventKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EventKind.V
     EVENT_KIND_NODE_FAILED: _EventKind.ValueType  # 11
     """A firing failed; `error` says why."""
     EVENT_KIND_NODE_REVIEW: _EventKind.ValueType  # 12
-    """A firing waits for a person."""
+    """A firing waits for a person; `value` holds `message`, `data` and `is_editable`."""
     EVENT_KIND_NODE_TERMINATED: _EventKind.ValueType  # 13
     """A firing was stopped."""
+    EVENT_KIND_NODE_WAITING: _EventKind.ValueType  # 14
+    """A firing waits; `value` holds `for` (timer, child or retry) and `until`, `execution_id` or `attempt`. Before a retry `error` says what
+    went wrong.
+    """
+    EVENT_KIND_NODE_RESUMED: _EventKind.ValueType  # 15
+    """What a firing waited for has come; `value` holds it."""
 
 class EventKind(_EventKind, metaclass=_EventKindEnumTypeWrapper):
     """What happened."""
@@ -164,10 +174,80 @@ EVENT_KIND_NODE_COMPLETED: EventKind.ValueType  # 10
 EVENT_KIND_NODE_FAILED: EventKind.ValueType  # 11
 """A firing failed; `error` says why."""
 EVENT_KIND_NODE_REVIEW: EventKind.ValueType  # 12
-"""A firing waits for a person."""
+"""A firing waits for a person; `value` holds `message`, `data` and `is_editable`."""
 EVENT_KIND_NODE_TERMINATED: EventKind.ValueType  # 13
 """A firing was stopped."""
+EVENT_KIND_NODE_WAITING: EventKind.ValueType  # 14
+"""A firing waits; `value` holds `for` (timer, child or retry) and `until`, `execution_id` or `attempt`. Before a retry `error` says what
+went wrong.
+"""
+EVENT_KIND_NODE_RESUMED: EventKind.ValueType  # 15
+"""What a firing waited for has come; `value` holds it."""
 Global___EventKind: _TypeAlias = EventKind  # noqa: Y015
+
+class _WaitKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _WaitKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WaitKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    WAIT_KIND_UNSPECIFIED: _WaitKind.ValueType  # 0
+    """Not set."""
+    WAIT_KIND_REVIEW: _WaitKind.ValueType  # 1
+    """A person's decision."""
+    WAIT_KIND_TIMER: _WaitKind.ValueType  # 2
+    """A moment."""
+    WAIT_KIND_CHILD: _WaitKind.ValueType  # 3
+    """The end of another execution."""
+    WAIT_KIND_RETRY: _WaitKind.ValueType  # 4
+    """Its next attempt after a failure."""
+
+class WaitKind(_WaitKind, metaclass=_WaitKindEnumTypeWrapper):
+    """What a firing waits for."""
+
+WAIT_KIND_UNSPECIFIED: WaitKind.ValueType  # 0
+"""Not set."""
+WAIT_KIND_REVIEW: WaitKind.ValueType  # 1
+"""A person's decision."""
+WAIT_KIND_TIMER: WaitKind.ValueType  # 2
+"""A moment."""
+WAIT_KIND_CHILD: WaitKind.ValueType  # 3
+"""The end of another execution."""
+WAIT_KIND_RETRY: WaitKind.ValueType  # 4
+"""Its next attempt after a failure."""
+Global___WaitKind: _TypeAlias = WaitKind  # noqa: Y015
+
+class _ReviewStatus:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ReviewStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReviewStatus.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    REVIEW_STATUS_UNSPECIFIED: _ReviewStatus.ValueType  # 0
+    """Not set."""
+    REVIEW_STATUS_PENDING: _ReviewStatus.ValueType  # 1
+    """Nobody has decided."""
+    REVIEW_STATUS_APPROVED: _ReviewStatus.ValueType  # 2
+    """The firing goes on with the data."""
+    REVIEW_STATUS_REJECTED: _ReviewStatus.ValueType  # 3
+    """Refused."""
+    REVIEW_STATUS_CLOSED: _ReviewStatus.ValueType  # 4
+    """The execution ended before anybody decided."""
+
+class ReviewStatus(_ReviewStatus, metaclass=_ReviewStatusEnumTypeWrapper):
+    """Where a review stands."""
+
+REVIEW_STATUS_UNSPECIFIED: ReviewStatus.ValueType  # 0
+"""Not set."""
+REVIEW_STATUS_PENDING: ReviewStatus.ValueType  # 1
+"""Nobody has decided."""
+REVIEW_STATUS_APPROVED: ReviewStatus.ValueType  # 2
+"""The firing goes on with the data."""
+REVIEW_STATUS_REJECTED: ReviewStatus.ValueType  # 3
+"""Refused."""
+REVIEW_STATUS_CLOSED: ReviewStatus.ValueType  # 4
+"""The execution ended before anybody decided."""
+Global___ReviewStatus: _TypeAlias = ReviewStatus  # noqa: Y015
 
 @_typing.final
 class Execution(_message.Message):
@@ -253,6 +333,14 @@ class Execution(_message.Message):
     END_TIME_FIELD_NUMBER: _builtins.int
     INPUT_MASKS_FIELD_NUMBER: _builtins.int
     DRY_RUN_FIELD_NUMBER: _builtins.int
+    PARENT_ID_FIELD_NUMBER: _builtins.int
+    PARENT_NODE_EXECUTION_ID_FIELD_NUMBER: _builtins.int
+    ROOT_ID_FIELD_NUMBER: _builtins.int
+    DEPTH_FIELD_NUMBER: _builtins.int
+    RETRY_OF_FIELD_NUMBER: _builtins.int
+    WAIT_REASON_FIELD_NUMBER: _builtins.int
+    WAKE_TIME_FIELD_NUMBER: _builtins.int
+    TIMEZONE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """UUIDv7."""
     graph_id: _builtins.str
@@ -269,6 +357,20 @@ class Execution(_message.Message):
     """Seq of the newest event."""
     dry_run: _builtins.bool
     """True when effectful blocks were not run for real."""
+    parent_id: _builtins.str
+    """The execution that runs this one as one of its nodes; empty for one that a caller asked for."""
+    parent_node_execution_id: _builtins.str
+    """The firing of the parent that waits for this one."""
+    root_id: _builtins.str
+    """The execution at the top of the tree; its own id for one that a caller asked for."""
+    depth: _builtins.int
+    """Executions above it."""
+    retry_of: _builtins.str
+    """The execution that this one is a retry of."""
+    wait_reason: _builtins.str
+    """Why nothing happens just now, in words; empty while it is at work and after its end. Not in lists."""
+    timezone: _builtins.str
+    """IANA name of the time zone that blocks go by, as "Europe/Berlin"."""
     @_builtins.property
     def inputs(self) -> _containers.MessageMap[_builtins.str, _json_value_pb2.JsonValue]:
         """Inputs by name."""
@@ -297,6 +399,10 @@ class Execution(_message.Message):
     def input_masks(self) -> _containers.MessageMap[_builtins.str, _json_value_pb2.JsonValue]:
         """Values that replaced constants, by node id: JSON object, pin to value."""
 
+    @_builtins.property
+    def wake_time(self) -> _timestamp_pb2.Timestamp:
+        """When a waiting execution goes on by itself."""
+
     def __init__(
         self,
         *,
@@ -315,10 +421,18 @@ class Execution(_message.Message):
         end_time: _timestamp_pb2.Timestamp | None = ...,
         input_masks: _abc.Mapping[_builtins.str, _json_value_pb2.JsonValue] | None = ...,
         dry_run: _builtins.bool = ...,
+        parent_id: _builtins.str = ...,
+        parent_node_execution_id: _builtins.str = ...,
+        root_id: _builtins.str = ...,
+        depth: _builtins.int = ...,
+        retry_of: _builtins.str = ...,
+        wait_reason: _builtins.str = ...,
+        wake_time: _timestamp_pb2.Timestamp | None = ...,
+        timezone: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "start_time", b"start_time", "stats", b"stats"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "start_time", b"start_time", "stats", b"stats", "wake_time", b"wake_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "dry_run", b"dry_run", "end_time", b"end_time", "error", b"error", "graph_id", b"graph_id", "graph_version", b"graph_version", "id", b"id", "input_masks", b"input_masks", "inputs", b"inputs", "last_seq", b"last_seq", "outcome", b"outcome", "outputs", b"outputs", "start_time", b"start_time", "stats", b"stats", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "depth", b"depth", "dry_run", b"dry_run", "end_time", b"end_time", "error", b"error", "graph_id", b"graph_id", "graph_version", b"graph_version", "id", b"id", "input_masks", b"input_masks", "inputs", b"inputs", "last_seq", b"last_seq", "outcome", b"outcome", "outputs", b"outputs", "parent_id", b"parent_id", "parent_node_execution_id", b"parent_node_execution_id", "retry_of", b"retry_of", "root_id", b"root_id", "start_time", b"start_time", "stats", b"stats", "status", b"status", "timezone", b"timezone", "wait_reason", b"wait_reason", "wake_time", b"wake_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -424,6 +538,7 @@ class Event(_message.Message):
     VALUE_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    VALUE_REF_FIELD_NUMBER: _builtins.int
     seq: _builtins.int
     """Position, from 1 without a gap."""
     execution_id: _builtins.str
@@ -439,7 +554,9 @@ class Event(_message.Message):
     pin: _builtins.str
     """Output pin, for NODE_OUTPUT."""
     ordinal: _builtins.int
-    """NODE_OUTPUT: position among the firing's outputs, from 0. NODE_STARTED: attempt, from 0."""
+    """NODE_OUTPUT: position among the firing's outputs, from 0. NODE_STARTED: attempt, from 0. NODE_REVIEW, NODE_WAITING, NODE_RESUMED:
+    which of the firing's waits, from 0.
+    """
     status: Global___ExecutionStatus.ValueType
     """Status of the execution, or of the firing for its events, after the event."""
     error: _builtins.str
@@ -450,7 +567,11 @@ class Event(_message.Message):
 
     @_builtins.property
     def value(self) -> _json_value_pb2.JsonValue:
-        """NODE_OUTPUT: the value. NODE_STARTED: the inputs."""
+        """NODE_OUTPUT: the value. NODE_STARTED: the inputs. Absent when `value_ref` is there."""
+
+    @_builtins.property
+    def value_ref(self) -> Global___ValueRef:
+        """In place of a value larger than 64 KiB."""
 
     def __init__(
         self,
@@ -467,14 +588,41 @@ class Event(_message.Message):
         value: _json_value_pb2.JsonValue | None = ...,
         status: Global___ExecutionStatus.ValueType = ...,
         error: _builtins.str = ...,
+        value_ref: Global___ValueRef | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time", "value", b"value"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time", "value", b"value", "value_ref", b"value_ref"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_id", b"block_id", "error", b"error", "execution_id", b"execution_id", "kind", b"kind", "node_execution_id", b"node_execution_id", "node_id", b"node_id", "ordinal", b"ordinal", "pin", b"pin", "seq", b"seq", "status", b"status", "time", b"time", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_id", b"block_id", "error", b"error", "execution_id", b"execution_id", "kind", b"kind", "node_execution_id", b"node_execution_id", "node_id", b"node_id", "ordinal", b"ordinal", "pin", b"pin", "seq", b"seq", "status", b"status", "time", b"time", "value", b"value", "value_ref", b"value_ref"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Event: _TypeAlias = Event  # noqa: Y015
+
+@_typing.final
+class ValueRef(_message.Message):
+    """A value that is kept apart: `GET /v1/executions/{execution_id}/values/{sha256}` gives it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHA256_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    sha256: _builtins.str
+    """SHA-256 of its JSON text in UTF-8, in lower-case hexadecimal digits."""
+    size_bytes: _builtins.int
+    """Length of that text."""
+    def __init__(
+        self,
+        *,
+        sha256: _builtins.str = ...,
+        size_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["sha256", b"sha256", "size_bytes", b"size_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ValueRef: _TypeAlias = ValueRef  # noqa: Y015
 
 @_typing.final
 class NodeExecution(_message.Message):
@@ -492,6 +640,10 @@ class NodeExecution(_message.Message):
     ERROR_FIELD_NUMBER: _builtins.int
     START_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
+    INPUTS_REF_FIELD_NUMBER: _builtins.int
+    OUTPUT_COUNT_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    WAIT_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Deterministic id of the firing."""
     execution_id: _builtins.str
@@ -504,21 +656,33 @@ class NodeExecution(_message.Message):
     """Where it stands."""
     error: _builtins.str
     """Why it failed, or why it does not start."""
+    output_count: _builtins.int
+    """Values that came out, also those not shown here; the events have them all."""
+    attempt: _builtins.int
+    """Its latest attempt, from 0."""
     @_builtins.property
     def inputs(self) -> _json_value_pb2.JsonValue:
-        """The inputs: JSON object, pin to value. What has arrived so far while INCOMPLETE."""
+        """The inputs: JSON object, pin to value. What has arrived so far while INCOMPLETE. Absent when `inputs_ref` is there."""
 
     @_builtins.property
     def outputs(self) -> _containers.RepeatedCompositeFieldContainer[Global___NodeOutput]:
-        """Values in the order they came out."""
+        """Values in the order they came out: the first 100."""
 
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
-        """When it started."""
+        """When it started, at its latest attempt."""
 
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp:
         """When it ended."""
+
+    @_builtins.property
+    def inputs_ref(self) -> Global___ValueRef:
+        """In place of inputs larger than 64 KiB."""
+
+    @_builtins.property
+    def wait(self) -> Global___NodeWait:
+        """What it waits for."""
 
     def __init__(
         self,
@@ -533,14 +697,50 @@ class NodeExecution(_message.Message):
         error: _builtins.str = ...,
         start_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
+        inputs_ref: Global___ValueRef | None = ...,
+        output_count: _builtins.int = ...,
+        attempt: _builtins.int = ...,
+        wait: Global___NodeWait | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "inputs", b"inputs", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "inputs", b"inputs", "inputs_ref", b"inputs_ref", "start_time", b"start_time", "wait", b"wait"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_id", b"block_id", "end_time", b"end_time", "error", b"error", "execution_id", b"execution_id", "id", b"id", "inputs", b"inputs", "node_id", b"node_id", "outputs", b"outputs", "start_time", b"start_time", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "block_id", b"block_id", "end_time", b"end_time", "error", b"error", "execution_id", b"execution_id", "id", b"id", "inputs", b"inputs", "inputs_ref", b"inputs_ref", "node_id", b"node_id", "output_count", b"output_count", "outputs", b"outputs", "start_time", b"start_time", "status", b"status", "wait", b"wait"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___NodeExecution: _TypeAlias = NodeExecution  # noqa: Y015
+
+@_typing.final
+class NodeWait(_message.Message):
+    """What a firing waits for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    EXECUTION_ID_FIELD_NUMBER: _builtins.int
+    kind: Global___WaitKind.ValueType
+    """What."""
+    execution_id: _builtins.str
+    """The execution whose end it waits for."""
+    @_builtins.property
+    def until(self) -> _timestamp_pb2.Timestamp:
+        """When it goes on at the latest; absent when nobody knows."""
+
+    def __init__(
+        self,
+        *,
+        kind: Global___WaitKind.ValueType = ...,
+        until: _timestamp_pb2.Timestamp | None = ...,
+        execution_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["until", b"until"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["execution_id", b"execution_id", "kind", b"kind", "until", b"until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NodeWait: _TypeAlias = NodeWait  # noqa: Y015
 
 @_typing.final
 class NodeOutput(_message.Message):
@@ -550,25 +750,315 @@ class NodeOutput(_message.Message):
 
     PIN_FIELD_NUMBER: _builtins.int
     VALUE_FIELD_NUMBER: _builtins.int
+    VALUE_REF_FIELD_NUMBER: _builtins.int
     pin: _builtins.str
     """Name of the pin."""
     @_builtins.property
     def value(self) -> _json_value_pb2.JsonValue:
-        """The value."""
+        """The value. Absent when `value_ref` is there."""
+
+    @_builtins.property
+    def value_ref(self) -> Global___ValueRef:
+        """In place of a value larger than 64 KiB."""
 
     def __init__(
         self,
         *,
         pin: _builtins.str = ...,
         value: _json_value_pb2.JsonValue | None = ...,
+        value_ref: Global___ValueRef | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value", "value_ref", b"value_ref"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["pin", b"pin", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["pin", b"pin", "value", b"value", "value_ref", b"value_ref"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___NodeOutput: _TypeAlias = NodeOutput  # noqa: Y015
+
+@_typing.final
+class Review(_message.Message):
+    """A question to a person, on which a firing waits."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODE_EXECUTION_ID_FIELD_NUMBER: _builtins.int
+    NODE_ID_FIELD_NUMBER: _builtins.int
+    EXECUTION_ID_FIELD_NUMBER: _builtins.int
+    ORDINAL_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    IS_EDITABLE_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    DECISION_MESSAGE_FIELD_NUMBER: _builtins.int
+    REVIEWED_DATA_FIELD_NUMBER: _builtins.int
+    AUTO_APPROVE_FUTURE_FIELD_NUMBER: _builtins.int
+    IS_AUTOMATIC_FIELD_NUMBER: _builtins.int
+    DECIDE_TIME_FIELD_NUMBER: _builtins.int
+    node_execution_id: _builtins.str
+    """The firing."""
+    node_id: _builtins.str
+    """Its node."""
+    execution_id: _builtins.str
+    """The execution."""
+    ordinal: _builtins.int
+    """Which of the firing's waits it is, from 0."""
+    status: Global___ReviewStatus.ValueType
+    """Where it stands."""
+    message: _builtins.str
+    """What the person is to know."""
+    is_editable: _builtins.bool
+    """True when the person may change the data."""
+    decision_message: _builtins.str
+    """What the person said."""
+    auto_approve_future: _builtins.bool
+    """True when later reviews of the node are approved by themselves, as this one said."""
+    is_automatic: _builtins.bool
+    """True when an earlier decision of the node approved it."""
+    @_builtins.property
+    def data(self) -> _json_value_pb2.JsonValue:
+        """What is to be judged."""
+
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was asked."""
+
+    @_builtins.property
+    def reviewed_data(self) -> _json_value_pb2.JsonValue:
+        """The data the firing goes on with, when it is decided."""
+
+    @_builtins.property
+    def decide_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was decided."""
+
+    def __init__(
+        self,
+        *,
+        node_execution_id: _builtins.str = ...,
+        node_id: _builtins.str = ...,
+        execution_id: _builtins.str = ...,
+        ordinal: _builtins.int = ...,
+        status: Global___ReviewStatus.ValueType = ...,
+        message: _builtins.str = ...,
+        data: _json_value_pb2.JsonValue | None = ...,
+        is_editable: _builtins.bool = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        decision_message: _builtins.str = ...,
+        reviewed_data: _json_value_pb2.JsonValue | None = ...,
+        auto_approve_future: _builtins.bool = ...,
+        is_automatic: _builtins.bool = ...,
+        decide_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "data", b"data", "decide_time", b"decide_time", "reviewed_data", b"reviewed_data"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["auto_approve_future", b"auto_approve_future", "create_time", b"create_time", "data", b"data", "decide_time", b"decide_time", "decision_message", b"decision_message", "execution_id", b"execution_id", "is_automatic", b"is_automatic", "is_editable", b"is_editable", "message", b"message", "node_execution_id", b"node_execution_id", "node_id", b"node_id", "ordinal", b"ordinal", "reviewed_data", b"reviewed_data", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Review: _TypeAlias = Review  # noqa: Y015
+
+@_typing.final
+class ReviewDecision(_message.Message):
+    """A person's decision."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODE_EXECUTION_ID_FIELD_NUMBER: _builtins.int
+    APPROVED_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    REVIEWED_DATA_FIELD_NUMBER: _builtins.int
+    AUTO_APPROVE_FUTURE_FIELD_NUMBER: _builtins.int
+    node_execution_id: _builtins.str
+    """The firing that waits."""
+    approved: _builtins.bool
+    """Whether it may go on."""
+    message: _builtins.str
+    """A word for the record, and for the block."""
+    auto_approve_future: _builtins.bool
+    """Approves later reviews of the same node in this execution as well; only with `approved`."""
+    @_builtins.property
+    def reviewed_data(self) -> _json_value_pb2.JsonValue:
+        """Data in place of the review's, when that is editable."""
+
+    def __init__(
+        self,
+        *,
+        node_execution_id: _builtins.str = ...,
+        approved: _builtins.bool = ...,
+        message: _builtins.str = ...,
+        reviewed_data: _json_value_pb2.JsonValue | None = ...,
+        auto_approve_future: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["reviewed_data", b"reviewed_data"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approved", b"approved", "auto_approve_future", b"auto_approve_future", "message", b"message", "node_execution_id", b"node_execution_id", "reviewed_data", b"reviewed_data"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReviewDecision: _TypeAlias = ReviewDecision  # noqa: Y015
+
+@_typing.final
+class NodeExplanation(_message.Message):
+    """Why a node fired as it did."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODE_ID_FIELD_NUMBER: _builtins.int
+    BLOCK_ID_FIELD_NUMBER: _builtins.int
+    SUMMARY_FIELD_NUMBER: _builtins.int
+    FIRINGS_FIELD_NUMBER: _builtins.int
+    PINS_FIELD_NUMBER: _builtins.int
+    node_id: _builtins.str
+    """The node."""
+    block_id: _builtins.str
+    """Its block."""
+    summary: _builtins.str
+    """Why it fired so often, or not at all, in words."""
+    @_builtins.property
+    def firings(self) -> _containers.RepeatedCompositeFieldContainer[Global___FiringCount]:
+        """Its firings by status; statuses without firings are left out."""
+
+    @_builtins.property
+    def pins(self) -> _containers.RepeatedCompositeFieldContainer[Global___PinExplanation]:
+        """Its pins that have a link or a constant, and those that it needs."""
+
+    def __init__(
+        self,
+        *,
+        node_id: _builtins.str = ...,
+        block_id: _builtins.str = ...,
+        summary: _builtins.str = ...,
+        firings: _abc.Iterable[Global___FiringCount] | None = ...,
+        pins: _abc.Iterable[Global___PinExplanation] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_id", b"block_id", "firings", b"firings", "node_id", b"node_id", "pins", b"pins", "summary", b"summary"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NodeExplanation: _TypeAlias = NodeExplanation  # noqa: Y015
+
+@_typing.final
+class FiringCount(_message.Message):
+    """Firings in one status."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATUS_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    status: Global___ExecutionStatus.ValueType
+    """The status."""
+    count: _builtins.int
+    """How many."""
+    def __init__(
+        self,
+        *,
+        status: Global___ExecutionStatus.ValueType = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FiringCount: _TypeAlias = FiringCount  # noqa: Y015
+
+@_typing.final
+class PinExplanation(_message.Message):
+    """What came to an input pin."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PIN_FIELD_NUMBER: _builtins.int
+    IS_REQUIRED_FIELD_NUMBER: _builtins.int
+    SOURCES_FIELD_NUMBER: _builtins.int
+    CONSTANT_FIELD_NUMBER: _builtins.int
+    RECEIVED_COUNT_FIELD_NUMBER: _builtins.int
+    WAITING_COUNT_FIELD_NUMBER: _builtins.int
+    WAITING_VALUES_FIELD_NUMBER: _builtins.int
+    MISFITS_FIELD_NUMBER: _builtins.int
+    IS_STATIC_FIELD_NUMBER: _builtins.int
+    pin: _builtins.str
+    """The pin."""
+    is_required: _builtins.bool
+    """True when the node cannot run without it."""
+    constant: _builtins.str
+    """Its constant as JSON text, cut after 200 characters; empty when there is none."""
+    received_count: _builtins.int
+    """Values that came over links."""
+    waiting_count: _builtins.int
+    """Of these, values that wait for a partner at another pin."""
+    is_static: _builtins.bool
+    """True when the newest value of a static link fills it in firings that get none."""
+    @_builtins.property
+    def sources(self) -> _containers.RepeatedCompositeFieldContainer[Global___PinSource]:
+        """The links that lead to it."""
+
+    @_builtins.property
+    def waiting_values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The first of the waiting values as JSON text, each cut after 200 characters."""
+
+    @_builtins.property
+    def misfits(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Values that did not fit, the first of them, each with the reason."""
+
+    def __init__(
+        self,
+        *,
+        pin: _builtins.str = ...,
+        is_required: _builtins.bool = ...,
+        sources: _abc.Iterable[Global___PinSource] | None = ...,
+        constant: _builtins.str = ...,
+        received_count: _builtins.int = ...,
+        waiting_count: _builtins.int = ...,
+        waiting_values: _abc.Iterable[_builtins.str] | None = ...,
+        misfits: _abc.Iterable[_builtins.str] | None = ...,
+        is_static: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["constant", b"constant", "is_required", b"is_required", "is_static", b"is_static", "misfits", b"misfits", "pin", b"pin", "received_count", b"received_count", "sources", b"sources", "waiting_count", b"waiting_count", "waiting_values", b"waiting_values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PinExplanation: _TypeAlias = PinExplanation  # noqa: Y015
+
+@_typing.final
+class PinSource(_message.Message):
+    """Where the values of a pin come from."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODE_ID_FIELD_NUMBER: _builtins.int
+    PIN_FIELD_NUMBER: _builtins.int
+    FIRING_COUNT_FIELD_NUMBER: _builtins.int
+    VALUE_COUNT_FIELD_NUMBER: _builtins.int
+    node_id: _builtins.str
+    """The node."""
+    pin: _builtins.str
+    """Its output pin."""
+    firing_count: _builtins.int
+    """Firings of that node that started."""
+    value_count: _builtins.int
+    """Values that it gave for this link."""
+    def __init__(
+        self,
+        *,
+        node_id: _builtins.str = ...,
+        pin: _builtins.str = ...,
+        firing_count: _builtins.int = ...,
+        value_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["firing_count", b"firing_count", "node_id", b"node_id", "pin", b"pin", "value_count", b"value_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PinSource: _TypeAlias = PinSource  # noqa: Y015
 
 @_typing.final
 class CreateExecutionRequest(_message.Message):
@@ -624,6 +1114,7 @@ class CreateExecutionRequest(_message.Message):
     INPUT_MASKS_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     DRY_RUN_FIELD_NUMBER: _builtins.int
+    TIMEZONE_FIELD_NUMBER: _builtins.int
     graph_id: _builtins.str
     """The graph."""
     graph_version: _builtins.int
@@ -632,6 +1123,8 @@ class CreateExecutionRequest(_message.Message):
     """UUID that makes a repeated call return the first one's execution."""
     dry_run: _builtins.bool
     """Do not run effectful blocks for real."""
+    timezone: _builtins.str
+    """IANA name of the time zone that blocks go by; "UTC" when empty."""
     @_builtins.property
     def inputs(self) -> _containers.MessageMap[_builtins.str, _json_value_pb2.JsonValue]:
         """Inputs by name. Names that the graph does not have are ignored."""
@@ -649,10 +1142,11 @@ class CreateExecutionRequest(_message.Message):
         input_masks: _abc.Mapping[_builtins.str, _json_value_pb2.JsonValue] | None = ...,
         request_id: _builtins.str = ...,
         dry_run: _builtins.bool = ...,
+        timezone: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "graph_id", b"graph_id", "graph_version", b"graph_version", "input_masks", b"input_masks", "inputs", b"inputs", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "graph_id", b"graph_id", "graph_version", b"graph_version", "input_masks", b"input_masks", "inputs", b"inputs", "request_id", b"request_id", "timezone", b"timezone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -738,6 +1232,7 @@ class ListExecutionsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
+    PARENT_ID_FIELD_NUMBER: _builtins.int
     graph_id: _builtins.str
     """Only executions of this graph; all when empty."""
     page_size: _builtins.int
@@ -746,6 +1241,8 @@ class ListExecutionsRequest(_message.Message):
     """`next_page_token` of the page before."""
     status: Global___ExecutionStatus.ValueType
     """Only executions in this status; all when unspecified."""
+    parent_id: _builtins.str
+    """Only executions that this one runs as its nodes; all when empty."""
     def __init__(
         self,
         *,
@@ -753,10 +1250,11 @@ class ListExecutionsRequest(_message.Message):
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         status: Global___ExecutionStatus.ValueType = ...,
+        parent_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["graph_id", b"graph_id", "page_size", b"page_size", "page_token", b"page_token", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["graph_id", b"graph_id", "page_size", b"page_size", "page_token", b"page_token", "parent_id", b"parent_id", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -800,6 +1298,7 @@ class ListExecutionEventsRequest(_message.Message):
     AFTER_SEQ_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    BEFORE_SEQ_FIELD_NUMBER: _builtins.int
     execution_id: _builtins.str
     """Id of the execution."""
     after_seq: _builtins.int
@@ -807,7 +1306,9 @@ class ListExecutionEventsRequest(_message.Message):
     page_size: _builtins.int
     """Events in the page, 1 to 1000; 0 means 200."""
     page_token: _builtins.str
-    """`next_page_token` of the page before; takes the place of `after_seq`."""
+    """`next_page_token` of the page before; takes the place of `after_seq`, or of `before_seq` when that page was asked with one."""
+    before_seq: _builtins.int
+    """Only events with a smaller seq, and of these the last ones; the next page has those before them. 0 means from the beginning on."""
     def __init__(
         self,
         *,
@@ -815,10 +1316,11 @@ class ListExecutionEventsRequest(_message.Message):
         after_seq: _builtins.int = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        before_seq: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_seq", b"after_seq", "execution_id", b"execution_id", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_seq", b"after_seq", "before_seq", b"before_seq", "execution_id", b"execution_id", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -833,10 +1335,10 @@ class ListExecutionEventsResponse(_message.Message):
     EVENTS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Token of the next page; empty when there are no more events yet."""
+    """Token of the next page; empty when there are no more events in this direction, or not yet."""
     @_builtins.property
     def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___Event]:
-        """The events, in order."""
+        """The events, always in the order they happened."""
 
     def __init__(
         self,
@@ -1009,3 +1511,271 @@ class CancelExecutionResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CancelExecutionResponse: _TypeAlias = CancelExecutionResponse  # noqa: Y015
+
+@_typing.final
+class GetExecutionValueRequest(_message.Message):
+    """Asks for a value."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXECUTION_ID_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    execution_id: _builtins.str
+    """Id of the execution."""
+    sha256: _builtins.str
+    """Its hash, as the reference says it."""
+    def __init__(
+        self,
+        *,
+        execution_id: _builtins.str = ...,
+        sha256: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["execution_id", b"execution_id", "sha256", b"sha256"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetExecutionValueRequest: _TypeAlias = GetExecutionValueRequest  # noqa: Y015
+
+@_typing.final
+class GetExecutionValueResponse(_message.Message):
+    """The value."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VALUE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def value(self) -> _json_value_pb2.JsonValue:
+        """The value."""
+
+    def __init__(
+        self,
+        *,
+        value: _json_value_pb2.JsonValue | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetExecutionValueResponse: _TypeAlias = GetExecutionValueResponse  # noqa: Y015
+
+@_typing.final
+class ListExecutionReviewsRequest(_message.Message):
+    """Asks for a page of reviews."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXECUTION_ID_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    execution_id: _builtins.str
+    """Id of the execution."""
+    status: Global___ReviewStatus.ValueType
+    """Only reviews in this status; all when unspecified."""
+    page_size: _builtins.int
+    """Reviews in the page, 1 to 1000; 0 means 100."""
+    page_token: _builtins.str
+    """`next_page_token` of the page before."""
+    def __init__(
+        self,
+        *,
+        execution_id: _builtins.str = ...,
+        status: Global___ReviewStatus.ValueType = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["execution_id", b"execution_id", "page_size", b"page_size", "page_token", b"page_token", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListExecutionReviewsRequest: _TypeAlias = ListExecutionReviewsRequest  # noqa: Y015
+
+@_typing.final
+class ListExecutionReviewsResponse(_message.Message):
+    """A page of reviews."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVIEWS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Token of the next page; empty on the last."""
+    @_builtins.property
+    def reviews(self) -> _containers.RepeatedCompositeFieldContainer[Global___Review]:
+        """The reviews."""
+
+    def __init__(
+        self,
+        *,
+        reviews: _abc.Iterable[Global___Review] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "reviews", b"reviews"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListExecutionReviewsResponse: _TypeAlias = ListExecutionReviewsResponse  # noqa: Y015
+
+@_typing.final
+class DecideExecutionReviewsRequest(_message.Message):
+    """Decisions on open reviews of an execution."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXECUTION_ID_FIELD_NUMBER: _builtins.int
+    REVIEWS_FIELD_NUMBER: _builtins.int
+    execution_id: _builtins.str
+    """Id of the execution."""
+    @_builtins.property
+    def reviews(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReviewDecision]:
+        """The decisions, each on another firing."""
+
+    def __init__(
+        self,
+        *,
+        execution_id: _builtins.str = ...,
+        reviews: _abc.Iterable[Global___ReviewDecision] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["execution_id", b"execution_id", "reviews", b"reviews"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DecideExecutionReviewsRequest: _TypeAlias = DecideExecutionReviewsRequest  # noqa: Y015
+
+@_typing.final
+class DecideExecutionReviewsResponse(_message.Message):
+    """The reviews after the call."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVIEWS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def reviews(self) -> _containers.RepeatedCompositeFieldContainer[Global___Review]:
+        """Those that were named, in the order they were asked."""
+
+    def __init__(
+        self,
+        *,
+        reviews: _abc.Iterable[Global___Review] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reviews", b"reviews"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DecideExecutionReviewsResponse: _TypeAlias = DecideExecutionReviewsResponse  # noqa: Y015
+
+@_typing.final
+class RetryExecutionRequest(_message.Message):
+    """Asks for a retry."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXECUTION_ID_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    execution_id: _builtins.str
+    """Id of the execution to run again."""
+    request_id: _builtins.str
+    """UUID that makes a repeated call return the first one's execution."""
+    dry_run: _builtins.bool
+    """Do not run effectful blocks for real. The retry of a dry run is always one."""
+    def __init__(
+        self,
+        *,
+        execution_id: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        dry_run: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "execution_id", b"execution_id", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetryExecutionRequest: _TypeAlias = RetryExecutionRequest  # noqa: Y015
+
+@_typing.final
+class RetryExecutionResponse(_message.Message):
+    """The accepted execution."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXECUTION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def execution(self) -> Global___Execution:
+        """The execution."""
+
+    def __init__(
+        self,
+        *,
+        execution: Global___Execution | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["execution", b"execution"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["execution", b"execution"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetryExecutionResponse: _TypeAlias = RetryExecutionResponse  # noqa: Y015
+
+@_typing.final
+class ExplainExecutionRequest(_message.Message):
+    """Asks for explanations."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXECUTION_ID_FIELD_NUMBER: _builtins.int
+    NODE_ID_FIELD_NUMBER: _builtins.int
+    execution_id: _builtins.str
+    """Id of the execution."""
+    node_id: _builtins.str
+    """Only this node; all nodes of the graph when empty."""
+    def __init__(
+        self,
+        *,
+        execution_id: _builtins.str = ...,
+        node_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["execution_id", b"execution_id", "node_id", b"node_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainExecutionRequest: _TypeAlias = ExplainExecutionRequest  # noqa: Y015
+
+@_typing.final
+class ExplainExecutionResponse(_message.Message):
+    """Explanations."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def nodes(self) -> _containers.RepeatedCompositeFieldContainer[Global___NodeExplanation]:
+        """The nodes, in the order of the graph."""
+
+    def __init__(
+        self,
+        *,
+        nodes: _abc.Iterable[Global___NodeExplanation] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["nodes", b"nodes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainExecutionResponse: _TypeAlias = ExplainExecutionResponse  # noqa: Y015

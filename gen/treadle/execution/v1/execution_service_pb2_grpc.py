@@ -70,6 +70,31 @@ class ExecutionServiceStub:
                 request_serializer=treadle_dot_execution_dot_v1_dot_execution__service__pb2.CancelExecutionRequest.SerializeToString,
                 response_deserializer=treadle_dot_execution_dot_v1_dot_execution__service__pb2.CancelExecutionResponse.FromString,
                 _registered_method=True)
+        self.GetExecutionValue = channel.unary_unary(
+                '/treadle.execution.v1.ExecutionService/GetExecutionValue',
+                request_serializer=treadle_dot_execution_dot_v1_dot_execution__service__pb2.GetExecutionValueRequest.SerializeToString,
+                response_deserializer=treadle_dot_execution_dot_v1_dot_execution__service__pb2.GetExecutionValueResponse.FromString,
+                _registered_method=True)
+        self.ListExecutionReviews = channel.unary_unary(
+                '/treadle.execution.v1.ExecutionService/ListExecutionReviews',
+                request_serializer=treadle_dot_execution_dot_v1_dot_execution__service__pb2.ListExecutionReviewsRequest.SerializeToString,
+                response_deserializer=treadle_dot_execution_dot_v1_dot_execution__service__pb2.ListExecutionReviewsResponse.FromString,
+                _registered_method=True)
+        self.DecideExecutionReviews = channel.unary_unary(
+                '/treadle.execution.v1.ExecutionService/DecideExecutionReviews',
+                request_serializer=treadle_dot_execution_dot_v1_dot_execution__service__pb2.DecideExecutionReviewsRequest.SerializeToString,
+                response_deserializer=treadle_dot_execution_dot_v1_dot_execution__service__pb2.DecideExecutionReviewsResponse.FromString,
+                _registered_method=True)
+        self.RetryExecution = channel.unary_unary(
+                '/treadle.execution.v1.ExecutionService/RetryExecution',
+                request_serializer=treadle_dot_execution_dot_v1_dot_execution__service__pb2.RetryExecutionRequest.SerializeToString,
+                response_deserializer=treadle_dot_execution_dot_v1_dot_execution__service__pb2.RetryExecutionResponse.FromString,
+                _registered_method=True)
+        self.ExplainExecution = channel.unary_unary(
+                '/treadle.execution.v1.ExecutionService/ExplainExecution',
+                request_serializer=treadle_dot_execution_dot_v1_dot_execution__service__pb2.ExplainExecutionRequest.SerializeToString,
+                response_deserializer=treadle_dot_execution_dot_v1_dot_execution__service__pb2.ExplainExecutionResponse.FromString,
+                _registered_method=True)
 
 
 class ExecutionServiceServicer:
@@ -100,7 +125,8 @@ class ExecutionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListExecutionEvents(self, request, context):
-        """Lists the events of an execution in order. Errors: NOT_FOUND (EXECUTION_NOT_FOUND).
+        """Lists the events of an execution in order, from the beginning on or, with `before_seq`, from the end back.
+        Errors: NOT_FOUND (EXECUTION_NOT_FOUND), INVALID_ARGUMENT (PAGE_TOKEN_INVALID).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -124,6 +150,48 @@ class ExecutionServiceServicer:
 
     def CancelExecution(self, request, context):
         """Stops an execution. One that has ended is returned as it is. Errors: NOT_FOUND (EXECUTION_NOT_FOUND).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetExecutionValue(self, request, context):
+        """Returns a value that events and firings only refer to. Errors: NOT_FOUND (EXECUTION_NOT_FOUND, VALUE_NOT_FOUND).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListExecutionReviews(self, request, context):
+        """Lists what a person was asked in an execution, in the order it was asked: what is open and what is decided.
+        Errors: NOT_FOUND (EXECUTION_NOT_FOUND).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DecideExecutionReviews(self, request, context):
+        """Decides open reviews, all of those named or none; the firings go on at once, whether the execution is parked or at work.
+        Repeating a decision changes nothing. Errors: NOT_FOUND (EXECUTION_NOT_FOUND, REVIEW_NOT_FOUND), INVALID_ARGUMENT
+        (REVIEW_INVALID: data for a review that does not take any, a firing named twice), FAILED_PRECONDITION (REVIEW_DECIDED: decided
+        otherwise before, EXECUTION_ENDED).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RetryExecution(self, request, context):
+        """Runs an execution again, as a new one of the same version with the same inputs: what was completed is taken over as it was, without
+        running its blocks, the rest is run. Errors: NOT_FOUND (EXECUTION_NOT_FOUND), FAILED_PRECONDITION (EXECUTION_NOT_ENDED,
+        NOTHING_TO_RETRY: it did all it could without a failure; REQUEST_ID_REUSED), UNAVAILABLE with RetryInfo.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExplainExecution(self, request, context):
+        """Says why each node fired as often as it did: what came to its pins and from where, what never came, what did not fit. Works at any
+        time of an execution. Errors: NOT_FOUND (EXECUTION_NOT_FOUND, NODE_NOT_FOUND).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -166,6 +234,31 @@ def add_ExecutionServiceServicer_to_server(servicer, server):
                     servicer.CancelExecution,
                     request_deserializer=treadle_dot_execution_dot_v1_dot_execution__service__pb2.CancelExecutionRequest.FromString,
                     response_serializer=treadle_dot_execution_dot_v1_dot_execution__service__pb2.CancelExecutionResponse.SerializeToString,
+            ),
+            'GetExecutionValue': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetExecutionValue,
+                    request_deserializer=treadle_dot_execution_dot_v1_dot_execution__service__pb2.GetExecutionValueRequest.FromString,
+                    response_serializer=treadle_dot_execution_dot_v1_dot_execution__service__pb2.GetExecutionValueResponse.SerializeToString,
+            ),
+            'ListExecutionReviews': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListExecutionReviews,
+                    request_deserializer=treadle_dot_execution_dot_v1_dot_execution__service__pb2.ListExecutionReviewsRequest.FromString,
+                    response_serializer=treadle_dot_execution_dot_v1_dot_execution__service__pb2.ListExecutionReviewsResponse.SerializeToString,
+            ),
+            'DecideExecutionReviews': grpc.unary_unary_rpc_method_handler(
+                    servicer.DecideExecutionReviews,
+                    request_deserializer=treadle_dot_execution_dot_v1_dot_execution__service__pb2.DecideExecutionReviewsRequest.FromString,
+                    response_serializer=treadle_dot_execution_dot_v1_dot_execution__service__pb2.DecideExecutionReviewsResponse.SerializeToString,
+            ),
+            'RetryExecution': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetryExecution,
+                    request_deserializer=treadle_dot_execution_dot_v1_dot_execution__service__pb2.RetryExecutionRequest.FromString,
+                    response_serializer=treadle_dot_execution_dot_v1_dot_execution__service__pb2.RetryExecutionResponse.SerializeToString,
+            ),
+            'ExplainExecution': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainExecution,
+                    request_deserializer=treadle_dot_execution_dot_v1_dot_execution__service__pb2.ExplainExecutionRequest.FromString,
+                    response_serializer=treadle_dot_execution_dot_v1_dot_execution__service__pb2.ExplainExecutionResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -358,6 +451,141 @@ class ExecutionService:
             '/treadle.execution.v1.ExecutionService/CancelExecution',
             treadle_dot_execution_dot_v1_dot_execution__service__pb2.CancelExecutionRequest.SerializeToString,
             treadle_dot_execution_dot_v1_dot_execution__service__pb2.CancelExecutionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetExecutionValue(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/treadle.execution.v1.ExecutionService/GetExecutionValue',
+            treadle_dot_execution_dot_v1_dot_execution__service__pb2.GetExecutionValueRequest.SerializeToString,
+            treadle_dot_execution_dot_v1_dot_execution__service__pb2.GetExecutionValueResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListExecutionReviews(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/treadle.execution.v1.ExecutionService/ListExecutionReviews',
+            treadle_dot_execution_dot_v1_dot_execution__service__pb2.ListExecutionReviewsRequest.SerializeToString,
+            treadle_dot_execution_dot_v1_dot_execution__service__pb2.ListExecutionReviewsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DecideExecutionReviews(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/treadle.execution.v1.ExecutionService/DecideExecutionReviews',
+            treadle_dot_execution_dot_v1_dot_execution__service__pb2.DecideExecutionReviewsRequest.SerializeToString,
+            treadle_dot_execution_dot_v1_dot_execution__service__pb2.DecideExecutionReviewsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetryExecution(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/treadle.execution.v1.ExecutionService/RetryExecution',
+            treadle_dot_execution_dot_v1_dot_execution__service__pb2.RetryExecutionRequest.SerializeToString,
+            treadle_dot_execution_dot_v1_dot_execution__service__pb2.RetryExecutionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainExecution(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/treadle.execution.v1.ExecutionService/ExplainExecution',
+            treadle_dot_execution_dot_v1_dot_execution__service__pb2.ExplainExecutionRequest.SerializeToString,
+            treadle_dot_execution_dot_v1_dot_execution__service__pb2.ExplainExecutionResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -43,7 +43,9 @@ class ExecutionServiceStub:
     ListExecutions: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.ListExecutionsRequest, _execution_service_pb2.ListExecutionsResponse]
     """Lists the caller's executions, newest first, without inputs and outputs."""
     ListExecutionEvents: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.ListExecutionEventsRequest, _execution_service_pb2.ListExecutionEventsResponse]
-    """Lists the events of an execution in order. Errors: NOT_FOUND (EXECUTION_NOT_FOUND)."""
+    """Lists the events of an execution in order, from the beginning on or, with `before_seq`, from the end back.
+    Errors: NOT_FOUND (EXECUTION_NOT_FOUND), INVALID_ARGUMENT (PAGE_TOKEN_INVALID).
+    """
     WatchExecution: _grpc.UnaryStreamMultiCallable[_execution_service_pb2.WatchExecutionRequest, _execution_service_pb2.WatchExecutionResponse]
     """Streams the events of an execution: first those after `after_seq`, then new ones as they are committed. Each event comes once, in
     order, without a gap; the stream ends after the terminal event. Errors: NOT_FOUND (EXECUTION_NOT_FOUND).
@@ -54,6 +56,27 @@ class ExecutionServiceStub:
     """
     CancelExecution: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.CancelExecutionRequest, _execution_service_pb2.CancelExecutionResponse]
     """Stops an execution. One that has ended is returned as it is. Errors: NOT_FOUND (EXECUTION_NOT_FOUND)."""
+    GetExecutionValue: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.GetExecutionValueRequest, _execution_service_pb2.GetExecutionValueResponse]
+    """Returns a value that events and firings only refer to. Errors: NOT_FOUND (EXECUTION_NOT_FOUND, VALUE_NOT_FOUND)."""
+    ListExecutionReviews: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.ListExecutionReviewsRequest, _execution_service_pb2.ListExecutionReviewsResponse]
+    """Lists what a person was asked in an execution, in the order it was asked: what is open and what is decided.
+    Errors: NOT_FOUND (EXECUTION_NOT_FOUND).
+    """
+    DecideExecutionReviews: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.DecideExecutionReviewsRequest, _execution_service_pb2.DecideExecutionReviewsResponse]
+    """Decides open reviews, all of those named or none; the firings go on at once, whether the execution is parked or at work.
+    Repeating a decision changes nothing. Errors: NOT_FOUND (EXECUTION_NOT_FOUND, REVIEW_NOT_FOUND), INVALID_ARGUMENT
+    (REVIEW_INVALID: data for a review that does not take any, a firing named twice), FAILED_PRECONDITION (REVIEW_DECIDED: decided
+    otherwise before, EXECUTION_ENDED).
+    """
+    RetryExecution: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.RetryExecutionRequest, _execution_service_pb2.RetryExecutionResponse]
+    """Runs an execution again, as a new one of the same version with the same inputs: what was completed is taken over as it was, without
+    running its blocks, the rest is run. Errors: NOT_FOUND (EXECUTION_NOT_FOUND), FAILED_PRECONDITION (EXECUTION_NOT_ENDED,
+    NOTHING_TO_RETRY: it did all it could without a failure; REQUEST_ID_REUSED), UNAVAILABLE with RetryInfo.
+    """
+    ExplainExecution: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.ExplainExecutionRequest, _execution_service_pb2.ExplainExecutionResponse]
+    """Says why each node fired as often as it did: what came to its pins and from where, what never came, what did not fit. Works at any
+    time of an execution. Errors: NOT_FOUND (EXECUTION_NOT_FOUND, NODE_NOT_FOUND).
+    """
 
 @_typing.type_check_only
 class ExecutionServiceAsyncStub(ExecutionServiceStub):
@@ -70,7 +93,9 @@ class ExecutionServiceAsyncStub(ExecutionServiceStub):
     ListExecutions: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.ListExecutionsRequest, _execution_service_pb2.ListExecutionsResponse]  # type: ignore[assignment]
     """Lists the caller's executions, newest first, without inputs and outputs."""
     ListExecutionEvents: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.ListExecutionEventsRequest, _execution_service_pb2.ListExecutionEventsResponse]  # type: ignore[assignment]
-    """Lists the events of an execution in order. Errors: NOT_FOUND (EXECUTION_NOT_FOUND)."""
+    """Lists the events of an execution in order, from the beginning on or, with `before_seq`, from the end back.
+    Errors: NOT_FOUND (EXECUTION_NOT_FOUND), INVALID_ARGUMENT (PAGE_TOKEN_INVALID).
+    """
     WatchExecution: _aio.UnaryStreamMultiCallable[_execution_service_pb2.WatchExecutionRequest, _execution_service_pb2.WatchExecutionResponse]  # type: ignore[assignment]
     """Streams the events of an execution: first those after `after_seq`, then new ones as they are committed. Each event comes once, in
     order, without a gap; the stream ends after the terminal event. Errors: NOT_FOUND (EXECUTION_NOT_FOUND).
@@ -81,6 +106,27 @@ class ExecutionServiceAsyncStub(ExecutionServiceStub):
     """
     CancelExecution: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.CancelExecutionRequest, _execution_service_pb2.CancelExecutionResponse]  # type: ignore[assignment]
     """Stops an execution. One that has ended is returned as it is. Errors: NOT_FOUND (EXECUTION_NOT_FOUND)."""
+    GetExecutionValue: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.GetExecutionValueRequest, _execution_service_pb2.GetExecutionValueResponse]  # type: ignore[assignment]
+    """Returns a value that events and firings only refer to. Errors: NOT_FOUND (EXECUTION_NOT_FOUND, VALUE_NOT_FOUND)."""
+    ListExecutionReviews: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.ListExecutionReviewsRequest, _execution_service_pb2.ListExecutionReviewsResponse]  # type: ignore[assignment]
+    """Lists what a person was asked in an execution, in the order it was asked: what is open and what is decided.
+    Errors: NOT_FOUND (EXECUTION_NOT_FOUND).
+    """
+    DecideExecutionReviews: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.DecideExecutionReviewsRequest, _execution_service_pb2.DecideExecutionReviewsResponse]  # type: ignore[assignment]
+    """Decides open reviews, all of those named or none; the firings go on at once, whether the execution is parked or at work.
+    Repeating a decision changes nothing. Errors: NOT_FOUND (EXECUTION_NOT_FOUND, REVIEW_NOT_FOUND), INVALID_ARGUMENT
+    (REVIEW_INVALID: data for a review that does not take any, a firing named twice), FAILED_PRECONDITION (REVIEW_DECIDED: decided
+    otherwise before, EXECUTION_ENDED).
+    """
+    RetryExecution: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.RetryExecutionRequest, _execution_service_pb2.RetryExecutionResponse]  # type: ignore[assignment]
+    """Runs an execution again, as a new one of the same version with the same inputs: what was completed is taken over as it was, without
+    running its blocks, the rest is run. Errors: NOT_FOUND (EXECUTION_NOT_FOUND), FAILED_PRECONDITION (EXECUTION_NOT_ENDED,
+    NOTHING_TO_RETRY: it did all it could without a failure; REQUEST_ID_REUSED), UNAVAILABLE with RetryInfo.
+    """
+    ExplainExecution: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.ExplainExecutionRequest, _execution_service_pb2.ExplainExecutionResponse]  # type: ignore[assignment]
+    """Says why each node fired as often as it did: what came to its pins and from where, what never came, what did not fit. Works at any
+    time of an execution. Errors: NOT_FOUND (EXECUTION_NOT_FOUND, NODE_NOT_FOUND).
+    """
 
 class ExecutionServiceServicer(metaclass=_abc_1.ABCMeta):
     """Starts, shows and stops executions. An execution of another owner does not exist for the caller."""
@@ -118,7 +164,9 @@ class ExecutionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _execution_service_pb2.ListExecutionEventsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_execution_service_pb2.ListExecutionEventsResponse, _abc.Awaitable[_execution_service_pb2.ListExecutionEventsResponse]]:
-        """Lists the events of an execution in order. Errors: NOT_FOUND (EXECUTION_NOT_FOUND)."""
+        """Lists the events of an execution in order, from the beginning on or, with `before_seq`, from the end back.
+        Errors: NOT_FOUND (EXECUTION_NOT_FOUND), INVALID_ARGUMENT (PAGE_TOKEN_INVALID).
+        """
 
     @_abc_1.abstractmethod
     def WatchExecution(
@@ -147,5 +195,56 @@ class ExecutionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_execution_service_pb2.CancelExecutionResponse, _abc.Awaitable[_execution_service_pb2.CancelExecutionResponse]]:
         """Stops an execution. One that has ended is returned as it is. Errors: NOT_FOUND (EXECUTION_NOT_FOUND)."""
+
+    @_abc_1.abstractmethod
+    def GetExecutionValue(
+        self,
+        request: _execution_service_pb2.GetExecutionValueRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_execution_service_pb2.GetExecutionValueResponse, _abc.Awaitable[_execution_service_pb2.GetExecutionValueResponse]]:
+        """Returns a value that events and firings only refer to. Errors: NOT_FOUND (EXECUTION_NOT_FOUND, VALUE_NOT_FOUND)."""
+
+    @_abc_1.abstractmethod
+    def ListExecutionReviews(
+        self,
+        request: _execution_service_pb2.ListExecutionReviewsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_execution_service_pb2.ListExecutionReviewsResponse, _abc.Awaitable[_execution_service_pb2.ListExecutionReviewsResponse]]:
+        """Lists what a person was asked in an execution, in the order it was asked: what is open and what is decided.
+        Errors: NOT_FOUND (EXECUTION_NOT_FOUND).
+        """
+
+    @_abc_1.abstractmethod
+    def DecideExecutionReviews(
+        self,
+        request: _execution_service_pb2.DecideExecutionReviewsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_execution_service_pb2.DecideExecutionReviewsResponse, _abc.Awaitable[_execution_service_pb2.DecideExecutionReviewsResponse]]:
+        """Decides open reviews, all of those named or none; the firings go on at once, whether the execution is parked or at work.
+        Repeating a decision changes nothing. Errors: NOT_FOUND (EXECUTION_NOT_FOUND, REVIEW_NOT_FOUND), INVALID_ARGUMENT
+        (REVIEW_INVALID: data for a review that does not take any, a firing named twice), FAILED_PRECONDITION (REVIEW_DECIDED: decided
+        otherwise before, EXECUTION_ENDED).
+        """
+
+    @_abc_1.abstractmethod
+    def RetryExecution(
+        self,
+        request: _execution_service_pb2.RetryExecutionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_execution_service_pb2.RetryExecutionResponse, _abc.Awaitable[_execution_service_pb2.RetryExecutionResponse]]:
+        """Runs an execution again, as a new one of the same version with the same inputs: what was completed is taken over as it was, without
+        running its blocks, the rest is run. Errors: NOT_FOUND (EXECUTION_NOT_FOUND), FAILED_PRECONDITION (EXECUTION_NOT_ENDED,
+        NOTHING_TO_RETRY: it did all it could without a failure; REQUEST_ID_REUSED), UNAVAILABLE with RetryInfo.
+        """
+
+    @_abc_1.abstractmethod
+    def ExplainExecution(
+        self,
+        request: _execution_service_pb2.ExplainExecutionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_execution_service_pb2.ExplainExecutionResponse, _abc.Awaitable[_execution_service_pb2.ExplainExecutionResponse]]:
+        """Says why each node fired as often as it did: what came to its pins and from where, what never came, what did not fit. Works at any
+        time of an execution. Errors: NOT_FOUND (EXECUTION_NOT_FOUND, NODE_NOT_FOUND).
+        """
 
 def add_ExecutionServiceServicer_to_server(servicer: ExecutionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
