@@ -1,13 +1,15 @@
 """How events are written: short in the journal, in full for readers.
 
-A journal row is a JSON array of lines; a line is the array `[kind, time_us, firing, node, nth, ordinal, pin, value, error]`. The ids of
-nodes, blocks and firings follow from the graph version and the execution, so they are not repeated in each line.
+A journal row is a JSON array of lines; a line is the array `[kind, time_us, firing, node, nth, ordinal, pin, value, error, ref]`. The ids
+of nodes, blocks and firings follow from the graph version and the execution, so they are not repeated in each line. A large value is kept
+beside the journal, once: then `ref` is its SHA-256 and `value` its length in bytes.
 """
 
 import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
@@ -35,16 +37,26 @@ _STATUS: Mapping[EventKind, Status] = {
     EventKind.NODE_FAILED: Status.FAILED,
     EventKind.NODE_REVIEW: Status.REVIEW,
     EventKind.NODE_TERMINATED: Status.TERMINATED,
+    EventKind.NODE_WAITING: Status.WAITING,
+    EventKind.NODE_RESUMED: Status.RUNNING,
 }
 _KIND_NAME = {kind: f"EVENT_KIND_{kind.name}" for kind in EventKind}
 _STATUS_NAME = {kind: f"EXECUTION_STATUS_{status.name}" for kind, status in _STATUS.items()}
 _KINDS = {int(kind): kind for kind in EventKind}
 _NO_VALUE = msgspec.Raw(b"null")
-_WITH_VALUE = frozenset({EventKind.NODE_STARTED, EventKind.NODE_OUTPUT})
+_WITH_VALUE = frozenset(
+    {EventKind.NODE_STARTED, EventKind.NODE_OUTPUT, EventKind.NODE_REVIEW, EventKind.NODE_WAITING, EventKind.NODE_RESUMED}
+)
+
+# A value whose JSON text is longer is kept beside the journal, and events refer to it.
+MAX_INLINE_BYTES = 64 * 1024
 
 
 class Line(msgspec.Struct, array_like=True, gc=False):
-    """One event as the journal keeps it. `node` is the node's place in the graph, `nth` counts the node's firings from 0."""
+    """One event as the journal keeps it. `node` is the node's place in the graph, `nth` counts the node's firings from 0.
+
+    With a `ref` the value is kept elsewhere: `resolved` puts it in, which the core needs.
+    """
 
     kind: int
     time_us: int
@@ -55,10 +67,11 @@ class Line(msgspec.Struct, array_like=True, gc=False):
     pin: str = ""
     value: msgspec.Raw = _NO_VALUE
     error: str = ""
+    ref: str = ""
 
     @property
     def event(self) -> Event:
-        """The event as the core folds it."""
+        """The event as the core folds it; only of lines that hold their value."""
         value = jsontext.loads(bytes(self.value)) if self.kind in _WITH_VALUE else None
         return Event(_KINDS[self.kind], self.time_us, self.firing, self.ordinal, self.pin, value, self.error)
 
@@ -71,6 +84,20 @@ def line_of(event: Event, node: int, nth: int) -> Line:
     """The line of an event; `node` and `nth` say whose firing it is of. Raises TypeError or ValueError for values that JSON cannot hold."""
     value = msgspec.Raw(jsontext.dumps(event.value).encode()) if event.kind in _WITH_VALUE else _NO_VALUE
     return Line(int(event.kind), event.time_us, event.firing, node, nth, event.ordinal, event.pin, value, event.error)
+
+
+def set_apart(line: Line) -> tuple[Line, str]:
+    """The line with a reference in place of its value, and the value's JSON text, to be kept under the `ref` of the line."""
+    content = bytes(line.value)
+    lean = msgspec.structs.replace(line, value=msgspec.Raw(b"%d" % len(content)), ref=sha256(content).hexdigest())
+    return lean, content.decode()
+
+
+def resolved(line: Line, contents: Mapping[str, str]) -> Line:
+    """The line with its value, taken by its hash from `contents` when it is kept there. Raises KeyError when it is missing."""
+    if not line.ref:
+        return line
+    return msgspec.structs.replace(line, value=msgspec.Raw(contents[line.ref].encode()), ref="")
 
 
 def write_row(lines: Sequence[Line]) -> str:
@@ -122,7 +149,10 @@ class Renderer:
                 "status": _STATUS_NAME[kind],
                 "error": line.error,
             }
-            if line.kind not in _WITH_VALUE:
+            if line.ref:
+                del shown["value"]
+                shown["value_ref"] = {"sha256": line.ref, "size_bytes": orjson.Fragment(bytes(line.value))}
+            elif line.kind not in _WITH_VALUE:
                 del shown["value"]
             yield shown
 
@@ -143,7 +173,9 @@ class Renderer:
                 status=int(_STATUS[_KINDS[line.kind]]),  # type: ignore[arg-type]
                 error=line.error,
             )
-            if line.kind in _WITH_VALUE:
+            if line.ref:
+                message.value_ref.CopyFrom(ref_message(line))
+            elif line.kind in _WITH_VALUE:
                 message.value.json = bytes(line.value).decode()
             yield message
 
@@ -152,6 +184,11 @@ class Renderer:
             return "", "", ""
         node_id, block_id = self._nodes[line.node]
         return node_id, block_id, firing_id(self._namespace, node_id, line.nth)
+
+
+def ref_message(line: Line) -> pb.ValueRef:
+    """Where the value of a line with a `ref` is kept."""
+    return pb.ValueRef(sha256=line.ref, size_bytes=int(bytes(line.value)))
 
 
 def status_after(kind: EventKind) -> Status:

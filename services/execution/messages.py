@@ -32,6 +32,7 @@ class _WireEvent(msgspec.Struct, gc=False):
     status: str
     error: str
     value: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    value_ref: dict[str, Any] | None = None
 
 
 _KINDS = dict(pb.EventKind.items())
@@ -108,6 +109,8 @@ def _event(event: _WireEvent) -> pb.Event:
     )
     if event.value is not msgspec.UNSET:
         message.value.json = bytes(event.value).decode()
+    if event.value_ref is not None:
+        message.value_ref.CopyFrom(pb.ValueRef(**event.value_ref))
     return message
 
 

@@ -24,6 +24,8 @@ class EventKind(IntEnum):
     NODE_FAILED = 11
     NODE_REVIEW = 12
     NODE_TERMINATED = 13
+    NODE_WAITING = 14
+    NODE_RESUMED = 15
 
     @property
     def is_of_firing(self) -> bool:
@@ -40,7 +42,8 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     """One thing that happened.
 
     `firing` is `Firing.index`. `ordinal` is the attempt, from 0, for NODE_STARTED and the position among the firing's outputs, from 0, for
-    NODE_OUTPUT. `value` is plain JSON; nobody may change it once it is in an event.
+    NODE_OUTPUT. `value` is plain JSON; nobody may change it once it is in an event: inputs of NODE_STARTED, the output of NODE_OUTPUT, what
+    is waited for of NODE_REVIEW and NODE_WAITING, the answer of NODE_RESUMED.
     """
 
     kind: EventKind

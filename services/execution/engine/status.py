@@ -7,7 +7,9 @@ from mesh.errors import InternalError
 
 
 class Status(IntEnum):
-    """Numbers are those of `treadle.execution.v1.ExecutionStatus`."""
+    """Numbers are those of `treadle.execution.v1.ExecutionStatus`. `is_ended` is true when nothing more happens, short of a resume."""
+
+    is_ended: bool
 
     INCOMPLETE = 1  # firings only: waits for values
     QUEUED = 2
@@ -16,22 +18,23 @@ class Status(IntEnum):
     COMPLETED = 5
     TERMINATED = 6
     FAILED = 7
+    WAITING = 8  # firings only: waits for a time, for a child run or for its next attempt
 
-    @property
-    def is_ended(self) -> bool:
-        """True when nothing more happens, short of a resume."""
-        return self >= Status.COMPLETED
+    def __init__(self, number: int) -> None:
+        # A plain attribute: this is asked for every firing that ends.
+        self.is_ended = number in (5, 6, 7)  # noqa: PLR2004 - the three ends above
 
 
 # For each status, the statuses it may be reached from.
 SOURCES: Mapping[Status, frozenset[Status]] = {
     Status.INCOMPLETE: frozenset(),
     Status.QUEUED: frozenset({Status.INCOMPLETE, Status.TERMINATED, Status.REVIEW}),
-    Status.RUNNING: frozenset({Status.INCOMPLETE, Status.QUEUED, Status.TERMINATED, Status.REVIEW}),
+    Status.RUNNING: frozenset({Status.INCOMPLETE, Status.QUEUED, Status.TERMINATED, Status.REVIEW, Status.WAITING}),
     Status.REVIEW: frozenset({Status.RUNNING}),
     Status.COMPLETED: frozenset({Status.RUNNING}),
-    Status.TERMINATED: frozenset({Status.INCOMPLETE, Status.QUEUED, Status.RUNNING, Status.REVIEW}),
-    Status.FAILED: frozenset({Status.INCOMPLETE, Status.QUEUED, Status.RUNNING, Status.REVIEW}),
+    Status.TERMINATED: frozenset({Status.INCOMPLETE, Status.QUEUED, Status.RUNNING, Status.REVIEW, Status.WAITING}),
+    Status.FAILED: frozenset({Status.INCOMPLETE, Status.QUEUED, Status.RUNNING, Status.REVIEW, Status.WAITING}),
+    Status.WAITING: frozenset({Status.RUNNING}),
 }
 
 _ALLOWED = frozenset((source, target) for target, sources in SOURCES.items() for source in sources)

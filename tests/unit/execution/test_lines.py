@@ -1,11 +1,13 @@
 """How events are written: the journal keeps them exactly, readers see them in full."""
 
+from hashlib import sha256
+
 import orjson
 import pytest
 from treadle.execution.v1 import execution_service_pb2 as pb
 
 from services.execution.engine.events import NO_FIRING, Event, EventKind
-from services.execution.lines import Line, Names, Renderer, line_of, read_row, time_of, time_text, write_row
+from services.execution.lines import Line, Names, Renderer, line_of, read_row, resolved, set_apart, time_of, time_text, write_row
 from services.execution.messages import events_of_payload
 
 EXECUTION_ID = "0199c0de-0000-7000-8000-000000000001"
@@ -61,3 +63,22 @@ def test_times_are_written_as_proto_json_does(time_us: int) -> None:
 def test_a_value_that_json_cannot_hold_is_refused() -> None:
     with pytest.raises((TypeError, ValueError)):
         line_of(Event(EventKind.NODE_OUTPUT, 1, 0, 0, "pin", "\ud800"), 0, 0)
+
+
+def test_a_value_kept_apart_is_told_by_its_hash_and_comes_back_whole() -> None:
+    whole = line_of(Event(EventKind.NODE_OUTPUT, 1, 3, 0, "pin", {"z": "ü" * 40_000, "a": 2**70}), 1, 2)
+    lean, content = set_apart(whole)
+    assert len(write_row([lean])) < 200
+    assert (lean.ref, bytes(lean.value)) == (sha256(content.encode()).hexdigest(), str(len(content.encode())).encode())
+    (read,) = read_row(write_row([lean]))
+    assert resolved(read, {lean.ref: content}).event == whole.event
+    renderer = Renderer(EXECUTION_ID, NAMES)
+    (shown,) = renderer.proto(1, [lean])
+    assert not shown.HasField("value")
+    assert (shown.value_ref.sha256, shown.value_ref.size_bytes) == (lean.ref, len(content.encode()))
+    assert events_of_payload(orjson.dumps(list(renderer.json(1, [lean])))) == [shown]
+
+
+def test_a_journal_written_before_values_were_kept_apart_is_read() -> None:
+    (line,) = read_row('[[9,5,3,1,2,0,"pin",{"a":1},""]]')
+    assert line.event == Event(EventKind.NODE_OUTPUT, 5, 3, 0, "pin", {"a": 1})
