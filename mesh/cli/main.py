@@ -27,7 +27,7 @@ app = typer.Typer(
 
 @app.callback()
 def _root(
-    home: Annotated[Path, typer.Option("--home", help="Data directory of the stack.")] = DEFAULT_HOME,
+    home: Annotated[Path, typer.Option("--home", help="Data directory of the stack.", readable=False)] = DEFAULT_HOME,
     is_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     common.home = home

@@ -29,6 +29,6 @@ def _json(value: bool) -> bool:
     return common.is_json
 
 
-Home = Annotated[Path, typer.Option("--home", help="Data directory of the stack.", callback=_home, show_default=".treadle")]
+Home = Annotated[Path, typer.Option("--home", help="Data directory of the stack.", readable=False, callback=_home, show_default=".treadle")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.", callback=_json)]
 NO_HOME: Path = None  # type: ignore[assignment] # the callback puts the real default in its place

@@ -21,6 +21,8 @@ _TERMINAL = {pb.EVENT_KIND_EXECUTION_COMPLETED, pb.EVENT_KIND_EXECUTION_FAILED, 
 _PATIENCE_S = 60.0
 _PAUSE_S = 0.3
 _REFRESHES_PER_S = 8
+# Columns of the terminal: for the name of a node, and for the numbers with the space before each.
+_NAME_LEAST, _NAME_MOST, _NUMBERS = 10, 48, 32
 
 
 def follow(session: Session, execution_id: str) -> Iterator[pb.Event]:
@@ -86,12 +88,13 @@ class Picture:
         """Nodes that have ended at least one firing."""
         return sum(1 for tally in self.nodes.values() if tally.completed or tally.failed)
 
-    def table(self) -> Table:
-        """One line per node, in the order in which they first fired."""
+    def table(self, width: int) -> Table:
+        """One line per node, in the order in which they first fired, for a terminal of so many columns."""
         table = Table(box=None, pad_edge=False, show_header=bool(self.order))
-        table.add_column("node", overflow="ellipsis", no_wrap=True, max_width=48)
+        # In a narrow terminal the names are cut, never the numbers.
+        table.add_column("node", overflow="ellipsis", no_wrap=True, max_width=max(_NAME_LEAST, min(_NAME_MOST, width - _NUMBERS)))
         for heading in ("firings", "running", "failed", "values"):
-            table.add_column(heading, justify="right")
+            table.add_column(heading, justify="right", no_wrap=True)
         for node_id in self.order:
             tally = self.nodes[node_id]
             failed = f"[red]{tally.failed}[/red]" if tally.failed else ""
@@ -107,7 +110,7 @@ def watch_live(session: Session, execution_id: str, graph: Graph, names: dict[st
 
     def frame() -> Group:
         bar.update(task, completed=picture.reached)
-        return Group(picture.table(), bar)
+        return Group(picture.table(stderr.width), bar)
 
     last = pb.Event()
     with Live(get_renderable=frame, console=stderr, refresh_per_second=_REFRESHES_PER_S):
