@@ -8,6 +8,9 @@ from nats.js.errors import NotFoundError
 DISPATCH = "TREADLE_DISPATCH"
 DISPATCH_SUBJECTS = "treadle.dispatch.>"
 DISPATCH_RUN = "treadle.dispatch.run"
+# Headers of a message that the server keeps back until a time ("@at" and RFC 3339), then puts on a subject of the same stream.
+SCHEDULE_AT = "Nats-Schedule"
+SCHEDULE_TARGET = "Nats-Schedule-Target"
 
 # Events of executions, after their commit. The journal has them all: the stream may lose everything.
 EVENTS = "TREADLE_EXECUTION_EVENTS"
@@ -18,6 +21,7 @@ GRAPH_HEADER = "Treadle-Graph-Id"
 # Messages that nobody could handle, for people to look at.
 DEAD_LETTERS = "TREADLE_DEAD_LETTERS"
 DEAD_LETTER_SUBJECTS = "treadle.dead.>"
+DEAD_LETTER_RUN = "treadle.dead.run"
 
 # Core subject, no stream: ids of executions to stop.
 CONTROL_CANCEL = "treadle.control.cancel"
@@ -37,6 +41,11 @@ def execution_subject(owner_id: str, execution_id: str) -> str:
     return f"treadle.execution.{owner_id}.{execution_id}"
 
 
+def timer_subject(execution_id: str) -> str:
+    """Where the time of a parked execution waits; a later message takes the place of an earlier one."""
+    return f"treadle.dispatch.timer.{execution_id}"
+
+
 STREAMS = (
     StreamConfig(
         name=DISPATCH,
@@ -44,6 +53,7 @@ STREAMS = (
         retention=RetentionPolicy.WORK_QUEUE,
         storage=StorageType.FILE,
         duplicate_window=DEDUPLICATE_S,
+        allow_msg_schedules=True,
     ),
     StreamConfig(
         name=EVENTS,
@@ -61,6 +71,7 @@ STREAMS = (
         max_age=DEAD_LETTERS_MAX_AGE_S,
         max_bytes=DEAD_LETTERS_MAX_BYTES,
         discard=DiscardPolicy.OLD,
+        duplicate_window=DEDUPLICATE_S,
     ),
 )
 

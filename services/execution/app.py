@@ -20,6 +20,7 @@ from services.execution.publisher import Publisher
 from services.execution.repository import ExecutionRepository
 from services.execution.servicer import ExecutionServicer
 from services.execution.snapshots import Snapshots
+from services.execution.tree import Tree
 
 SCHEMA = "execution"
 _RETRY_S = 1.0
@@ -30,7 +31,8 @@ _log = get_logger("execution.app")
 @asynccontextmanager
 async def build(resources: Resources) -> AsyncIterator[Running]:
     """Serves ExecutionService. Needs neither database nor bus to be up."""
-    repository = ExecutionRepository((await resources.database(SCHEMA)).pool)
+    pool = (await resources.database(SCHEMA)).pool
+    repository = ExecutionRepository(pool)
     registry = BlockRegistry.installed()
     creation = Creation(repository)
     publisher = Publisher()
@@ -40,7 +42,7 @@ async def build(resources: Resources) -> AsyncIterator[Running]:
         graphs=Graphs(resources.clients, repository, registry),
         creation=creation,
         history=History(repository, Snapshots(repository, registry)),
-        cancellation=Cancellation(repository, notices),
+        cancellation=Cancellation(repository, Tree(pool), notices),
         notices=notices,
     )
 

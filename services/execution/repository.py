@@ -52,24 +52,6 @@ WHERE execution_id = $1 AND seq >= (
 ORDER BY seq LIMIT $3
 """
 
-# Only a run that no worker has taken is ended here; the new epoch fences off a claim that raced with this.
-_CANCEL_QUEUED = f"""
-WITH ended AS (
-    UPDATE execution SET status = 'TERMINATED', outcome = 'TERMINATED', cancel_requested = true, epoch = epoch + 1,
-        last_seq = last_seq + 1, end_time = clock_timestamp()
-    WHERE id = $1 AND owner_id = $2 AND status = 'QUEUED' AND last_seq = $4
-    RETURNING *
-), journal AS (
-    INSERT INTO execution_event (execution_id, seq, count, events) SELECT id, last_seq, 1, $3 FROM ended
-)
-SELECT {_COLUMNS} FROM ended
-"""  # noqa: S608
-
-_REQUEST_CANCEL = f"""
-UPDATE execution SET cancel_requested = true WHERE id = $1 AND owner_id = $2 AND status IN ('RUNNING', 'REVIEW')
-RETURNING {_COLUMNS}
-"""  # noqa: S608
-
 _PUT_SNAPSHOT = """
 INSERT INTO graph_snapshot (graph_id, graph_version, owner_id, document) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING
 """
@@ -182,16 +164,6 @@ class ExecutionRepository:
             missing -= sum(row.seq + row.count - 1 - max(after_seq, row.seq - 1) for row in rows)
             after_seq = rows[-1].seq + rows[-1].count - 1
         return found
-
-    async def cancel_queued(self, execution_id: str, owner_id: str, event: str, last_seq: int) -> Record | None:
-        """Ends an execution that no worker has taken, with its terminal event; None when it is not (any more) such a one."""
-        row = await self._pool.fetchrow(_CANCEL_QUEUED, execution_id, owner_id, event, last_seq)
-        return None if row is None else Record(*row)
-
-    async def request_cancel(self, execution_id: str, owner_id: str) -> Record | None:
-        """Tells the worker to stop an execution; None when it is not at work."""
-        row = await self._pool.fetchrow(_REQUEST_CANCEL, execution_id, owner_id)
-        return None if row is None else Record(*row)
 
     async def put_snapshot(self, graph_id: str, graph_version: int, owner_id: str, document: str) -> None:
         """Keeps a graph version for the workers. Repeating it changes nothing."""

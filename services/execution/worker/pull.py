@@ -15,7 +15,7 @@ from nats.js.api import AckPolicy, ConsumerConfig
 
 from mesh.bus import Bus
 from mesh.logs import get_logger
-from mesh.streams import DISPATCH, ensure_streams
+from mesh.streams import DISPATCH, DISPATCH_RUN, ensure_streams
 
 _log = get_logger("execution.pull")
 
@@ -89,6 +89,12 @@ class Pull:
     async def _ensure_consumer(self) -> None:
         """Makes what is not there: at first, and after the bus lost its store."""
         await ensure_streams(self._bus.js)
-        config = ConsumerConfig(durable_name=CONSUMER, ack_policy=AckPolicy.EXPLICIT, ack_wait=ACK_WAIT_S, max_ack_pending=100_000)
+        config = ConsumerConfig(
+            durable_name=CONSUMER,
+            filter_subject=DISPATCH_RUN,
+            ack_policy=AckPolicy.EXPLICIT,
+            ack_wait=ACK_WAIT_S,
+            max_ack_pending=100_000,
+        )
         await self._bus.js.add_consumer(DISPATCH, config)
         self._is_refused = False

@@ -30,7 +30,9 @@ from services.execution.notices import Notices
 from services.execution.publisher import Publisher
 from services.execution.repository import ExecutionRepository, Record
 from services.execution.snapshots import Snapshots
+from services.execution.tree import Tree
 from services.execution.worker.app import Worker
+from services.execution.worker.signals import Signals
 from tests.integration.execution import touch
 
 T = TypeVar("T")
@@ -50,8 +52,10 @@ class Lab:
         self.publisher = Publisher()
         self.notices = Notices(self.publisher)
         self.creation = Creation(self.repository)
+        self.signals = Signals(pool)
+        self.tree = Tree(pool)
         self.history = History(self.repository, Snapshots(self.repository, BlockRegistry.installed()))
-        self.cancellation = Cancellation(self.repository, self.notices)
+        self.cancellation = Cancellation(self.repository, self.tree, self.notices)
 
     async def graph(self, document: dict[str, Any]) -> str:
         """Keeps a graph for the workers and returns its id."""
@@ -153,7 +157,10 @@ async def lab_on(settings: Settings) -> AsyncIterator[Lab]:
                 loop.cancel()
             await asyncio.gather(*loops, return_exceptions=True)
             # Nothing of this test is left for the workers of the next.
-            await lab.pool.execute("UPDATE execution SET status = 'TERMINATED' WHERE status IN ('QUEUED', 'RUNNING')")
+            await lab.pool.execute(
+                "UPDATE execution SET status = 'TERMINATED', wake_time = NULL, end_time = now(), parent_told = true, letter_due = false"
+                " WHERE end_time IS NULL"
+            )
 
 
 @pytest_asyncio.fixture

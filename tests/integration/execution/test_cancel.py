@@ -33,7 +33,7 @@ async def test_a_lost_cancel_message_is_made_good_by_the_heartbeat(lab: Lab) -> 
     async with lab.worker():
         execution_id = await lab.start(chain(2, TOUCH, seconds=60), X=1)
         await lab.until(lambda: lab.get(execution_id), lambda record: record.last_seq > 4)
-        lab.notices.bus = None
+        lab.notices.bell.bus = None
         record = await lab.cancellation.cancel(await lab.get(execution_id), 10)
     assert record.status == "TERMINATED"
 

@@ -119,7 +119,7 @@ async def test_a_worker_that_stalls_is_fenced_off(lab: Lab) -> None:
 
 async def test_a_lost_message_costs_time_only(lab: Lab) -> None:
     graph_id = await lab.graph(chain(3))
-    lab.notices.bus = None
+    lab.notices.bell.bus = None
     execution_id = (await lab.create(graph_id, X=1)).record.id
     async with lab.worker():
         await check(lab, execution_id, 5)

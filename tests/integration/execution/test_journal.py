@@ -88,7 +88,7 @@ async def test_a_heartbeat_tells_what_is_lost_and_what_is_cancelled(lab: Lab) ->
     kept, lost, cancelled = [await claimed(lab, "a") for _ in range(3)]
     await expire(lab, lost.execution_id)
     await Leases(lab.pool, "b", LEASE_S).claim([lost.execution_id])
-    await lab.repository.request_cancel(cancelled.execution_id, lab.owner)
+    await lab.tree.stop([cancelled.execution_id], "[[7,1]]")
     renewal = await Leases(lab.pool, "a", LEASE_S).renew([(claim.execution_id, claim.epoch) for claim in (kept, lost, cancelled)])
     assert renewal.lost == {lost.execution_id}
     assert renewal.cancelled == {cancelled.execution_id}
