@@ -15,6 +15,7 @@ CTX = BlockContext()
 # Far more than a slow machine needs between two beats, far less than the work would take.
 MAX_STALL_S = 0.5
 NESTED = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
+CALLS = "{% macro m(n) %}{% if n %}{{ m(n - 1) }}{{ m(n - 1) }}{% endif %}{% endmacro %}{{ m(60) }}"
 
 
 @pytest.mark.parametrize(
@@ -22,6 +23,7 @@ NESTED = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% e
     [
         (MATCH, {"text": "a" * 5000 + "b", "match": "(a+)+c", "data": "d"}),
         (TEMPLATE, {"values": {}, "format": NESTED}),
+        (TEMPLATE, {"values": {}, "format": CALLS}),
     ],
 )
 async def test_endless_work_is_stopped_and_stalls_nobody(block_id: str, data: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,13 +63,83 @@ async def test_endless_work_is_stopped_and_stalls_nobody(block_id: str, data: di
         "{% set n = namespace(x='aa') %}{% for i in range(60) %}{% set n.x = n.x + n.x %}{% endfor %}",
         "{% set n = namespace(x='aa') %}{% for i in range(60) %}{% set n.x %}{{ n.x }}{{ n.x }}{% endset %}{% endfor %}",
         "{{ 9 ** 9999 }}",
+        "{{ ((10 ** 1000) ** 1000) ** 1000 > 1 }}",
+        "{{ [1]|batch(100000000, 0)|list }}",
+        "{{ [1]|slice(100000000)|list }}",
+        "{{ (['x' * 1000000] * 2000)|map('upper')|list }}",
+        "{{ ([[0] * 100000] * 2000)|sum(start=[]) }}",
+        "{{ ('%s' * 3000) % (('x' * 100000,) * 3000) }}",
+        "{{ ('%(a)s' * 3000) % {'a': 'x' * 100000} }}",
+        "{{ ('{0}' * 200000).format('x' * 100000) }}",
+        "{{ ('x' * 500000).translate({120: 'y' * 5000}) }}",
+        "{{ ('a\n' * 400000)|indent(10000) }}",
+        "{{ 'x'.encode() * 10000000000 }}",
+        "{{ (5).to_bytes(10000000000, 'big') }}",
+        "{{ 1|round(1000000000, 'ceil') }}",
+        "{% set n = namespace(x=[0]) %}{% for i in range(60) %}{% set n.x = [n.x, n.x] %}{% endfor %}",
+        "{% set s = 'x' * 1000000 %}{% set n = namespace(l=[]) %}{% for i in range(99999) %}{% set n.l = n.l + [s[1:]] %}{% endfor %}",
     ],
 )
-def test_a_template_cannot_take_all_memory(template: str) -> None:
+async def test_a_template_cannot_take_all_memory(template: str) -> None:
     block = BlockRegistry.installed().get(TEMPLATE)
     assert block is not None
     with pytest.raises(BlockError, match=r"larger than|too large"):
-        list(run_now(block, {"values": {}, "format": template}, CTX))
+        _ = [item async for item in run_block(block, {"values": {}, "format": template}, CTX)]
+
+
+def test_escaping_html_lifts_no_limit() -> None:
+    template = "{% set n = namespace(x='aa') %}{% for i in range(60) %}{% set n.x = n.x ~ n.x %}{% endfor %}"
+    with pytest.raises(BlockError, match="larger than"):
+        filled(template, escape_html=True)
+
+
+def filled(template: str, *, escape_html: bool = False, **values: object) -> object:
+    block = BlockRegistry.installed().get(TEMPLATE)
+    assert block is not None
+    [(_, text)] = run_now(block, {"values": values, "format": template, "escape_html": escape_html}, CTX)
+    return text
+
+
+def test_a_template_gives_the_same_text_every_time() -> None:
+    items = list(range(1000))
+    assert filled("{{ items|random }}", items=items) == filled("{{ items|random }}", items=items)
+    assert filled("{{ d.items }}", d={}) == "<built-in method items of dict object at 0x…>"
+    with pytest.raises(BlockError, match="lipsum"):
+        filled("{{ lipsum() }}")
+
+
+def test_a_template_cannot_change_the_values_that_others_see() -> None:
+    rows = [1, 2]
+    assert filled("{% set _ = rows.append(3) %}{{ rows }}", rows=rows) == "[1, 2, 3]"
+    with pytest.raises(BlockError, match="append"):
+        filled("{{ rows['app' ~ 'end'](3) }}", rows=rows)
+    assert rows == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        ("{{ 1 / 0 }}", "division by zero"),
+        ("{{ a.b.c }}", "undefined"),
+        ("{{ " + "(" * 3000 + "1" + ")" * 3000 + " }}", "nests too deep"),
+        ("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "nests too deep"),
+        ("{{ a }}" * 20_001, "tags"),
+    ],
+)
+def test_a_failing_template_says_why(template: str, words: str) -> None:
+    with pytest.raises(BlockError, match=words):
+        filled(template)
+
+
+def test_an_output_shows_how_its_format_fails() -> None:
+    block = BlockRegistry.installed().get("363ae599-353e-4804-937e-b2ee3cef3da4")
+    assert block is not None
+    data = {"name": "o", "value": "v", "format": "{{ 1 / 0 }}"}
+    assert list(run_now(block, data, CTX)) == [("output", "Error: division by zero, v")]
+
+
+def test_text_of_a_template_is_whole_characters() -> None:
+    assert filled("{{ '\\ud800' }}é") == "?é"
 
 
 @pytest.mark.parametrize("template", ["{{ ''.__class__.__mro__ }}", "{{ values.__init__.__globals__ }}", "{% bad %}"])
