@@ -12,6 +12,7 @@ from mesh.streams import execution_subject
 from mesh.tail import Source, Tail
 from services.execution.engine import dataflow
 from services.execution.engine.events import EventKind
+from services.execution.engine.fold import apply
 from services.execution.engine.state import State
 from services.execution.engine.view import NodeExecution, node_executions
 from services.execution.lines import Renderer, read_row
@@ -73,7 +74,7 @@ class History:
         while rows := await self._repository.events(record.id, seq, _FOLD_PAGE):
             for row in rows:
                 for line in read_row(row.events):
-                    dataflow.apply(state, line.event)
+                    apply(state, line.event)
                 # A long journal must not hold up the other calls.
                 await asyncio.sleep(0)
             seq = rows[-1].seq + rows[-1].count - 1

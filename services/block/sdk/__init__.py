@@ -8,6 +8,7 @@ from services.block.sdk.context import BlockContext
 from services.block.sdk.errors import BlockError, BlockInputError, BlockOutputError
 from services.block.sdk.kinds import BlockType, Category, Effect
 from services.block.sdk.registry import BlockRegistry
+from services.block.sdk.waits import Child, Review, Timer, Wait
 
 __all__ = [
     "BareOutput",
@@ -22,8 +23,12 @@ __all__ = [
     "BlockResult",
     "BlockType",
     "Category",
+    "Child",
     "Effect",
     "PinModel",
+    "Review",
+    "Timer",
     "Vector",
+    "Wait",
     "pin",
 ]

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from services.block.sdk.context import BlockContext
 from services.block.sdk.kinds import BlockType, Category, Effect
+from services.block.sdk.waits import Wait
 
 BlockResult: TypeAlias = AsyncIterator[tuple[str, Any]]
 _REQUIRED: Any = ...
@@ -102,6 +103,10 @@ class Block:
     is_disabled: ClassVar[bool] = False
     # Passes `ctx.idempotency_key` on to where its effect happens, so a firing that was cut off may be run again.
     uses_idempotency_key: ClassVar[bool] = False
+    # It may have to wait before it runs: `wait_for` is asked.
+    may_wait: ClassVar[bool] = False
+    # The input pin whose values are gathered until no more can come; the block runs once with the list of them.
+    gathers: ClassVar[str] = ""
     vectors: ClassVar[tuple[Vector, ...]] = ()
 
     Input: ClassVar[type[PinModel]] = BlockInput
@@ -116,6 +121,12 @@ class Block:
     def description(self) -> str:
         """What the block does, in a sentence or two."""
         return " ".join((type(self).__doc__ or "").split())
+
+    def wait_for(self, input: Any, ctx: BlockContext) -> Wait | None:
+        """What a firing waits for before `run`; None when it need not. Asked only when `may_wait`, at least once: it must depend on nothing
+        but its arguments. Raise BlockError (or any ValueError) to fail.
+        """
+        return None
 
     async def run(self, input: Any, ctx: BlockContext) -> BlockResult:
         """Yields `(pin, value)` any number of times. Raise BlockError (or any ValueError) to fail; values that were yielded stand."""

@@ -1,6 +1,7 @@
 """What a block may know about the firing that runs it."""
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(slots=True)
@@ -9,6 +10,7 @@ class BlockContext:
 
     `idempotency_key` is the same for every attempt of a firing; blocks that reach the outside pass it on. `timezone` is the IANA name of
     the user's zone. `http_allow_hosts` holds `host` or `host:port` that blocks may call although they are not on the public internet.
+    `answer` is what the firing waited for (`sdk.waits` says what it looks like); None when it did not wait.
     """
 
     execution_id: str = ""
@@ -20,3 +22,4 @@ class BlockContext:
     timezone: str = "UTC"
     idempotency_key: str = ""
     http_allow_hosts: frozenset[str] = frozenset()
+    answer: Any = None

@@ -1,21 +1,19 @@
 """The dataflow rules: how values meet at nodes, and when a node fires.
 
-`start` makes the first firings of a run and `apply` folds one event into its state; both return the firings that became ready, in the order
-they were queued. `explain` says why a firing waits. Nothing here waits, reads a clock or fails on user data, so the same calls serve a live
-run, a replay after a crash, and a look back at a run that ended.
+`start` makes the first firings of a run, `emit` takes an output of a firing, `advance` hands on what was held back until an earlier firing
+ended. They tell the firings that became ready, in the order they were queued. `explain` says why a firing waits. Nothing here waits, reads
+a clock or fails on user data, so the same calls serve a live run, a replay after a crash, and a look back at a run that ended.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from mesh.errors import InvalidArgumentError
 from services.block.sdk import BlockType
 from services.block.sdk.inputs import NotReady, Prepared
-from services.block.sdk.outputs import ERROR_PIN
 from services.block.sdk.pins import NOTHING, select_output
-from services.execution.engine.events import Event, EventKind
 from services.execution.engine.plan import Link, Node
-from services.execution.engine.state import Firing, JournalError, Lane, State
+from services.execution.engine.state import Firing, Lane, State
 from services.execution.engine.status import Status, move
 
 
@@ -32,13 +30,6 @@ def start(state: State, inputs: Mapping[str, Any]) -> list[Firing]:
         if isinstance(prepared, NotReady):
             raise InvalidArgumentError(f"node {node.id}: {prepared.reason}", reason="INPUT_INVALID")
         _queue(state, lane, firing, prepared.data, ready)
-    return ready
-
-
-def apply(state: State, event: Event) -> list[Firing]:
-    """Folds the next event of the journal. Raises JournalError or IllegalTransitionError when it cannot be the next."""
-    ready: list[Firing] = []
-    _FOLDS[event.kind](state, event, ready)
     return ready
 
 
@@ -136,63 +127,10 @@ def _queue(state: State, lane: Lane, firing: Firing, inputs: Mapping[str, Any], 
     ready.append(firing)
 
 
-# --- Events of a firing ----------------------------------------------------------------------------------------------------------------
+# --- Outputs leave a node --------------------------------------------------------------------------------------------------------------
 
 
-def _node_started(state: State, event: Event, ready: list[Firing]) -> None:
-    """The first attempt, one more after an interruption, or the one after a review."""
-    firing = state.firing(event.firing)
-    if event.ordinal != firing.attempt + 1:
-        raise JournalError(f"attempt {event.ordinal} of firing {firing.index} follows attempt {firing.attempt}")
-    firing.attempt = event.ordinal
-    firing.started_us = event.time_us
-    if firing.status is Status.RUNNING:
-        return
-    if firing.status is Status.REVIEW:
-        state.review_count -= 1
-        state.open_count += 1
-    firing.status = move(firing.status, Status.RUNNING)
-
-
-def _node_output(state: State, event: Event, ready: list[Firing]) -> None:
-    firing = state.firing(event.firing)
-    if firing.status is not Status.RUNNING:
-        raise JournalError(f"firing {firing.index} is {firing.status.name} and cannot emit")
-    if event.ordinal != firing.emitted:
-        raise JournalError(f"output {event.ordinal} of firing {firing.index} follows {firing.emitted} outputs")
-    firing.emitted += 1
-    state.emission_count += 1
-    _emit(state, firing, event.pin, event.value, ready)
-
-
-def _node_completed(state: State, event: Event, ready: list[Firing]) -> None:
-    firing = state.firing(event.firing)
-    _end(state, firing, Status.COMPLETED, event)
-    _advance(state, state.lanes[firing.node.index], ready)
-
-
-def _node_failed(state: State, event: Event, ready: list[Firing]) -> None:
-    """The failure goes out on the pin `error`, behind what the firing emitted before."""
-    firing = state.firing(event.firing)
-    _end(state, firing, Status.FAILED, event)
-    state.failed_count += 1
-    _emit(state, firing, ERROR_PIN, event.error, ready)
-    _advance(state, state.lanes[firing.node.index], ready)
-
-
-def _node_terminated(state: State, event: Event, ready: list[Firing]) -> None:
-    """The run is being stopped, so what later firings of the node hold stays with them."""
-    _end(state, state.firing(event.firing), Status.TERMINATED, event)
-
-
-def _node_review(state: State, event: Event, ready: list[Firing]) -> None:
-    firing = state.firing(event.firing)
-    firing.status = move(firing.status, Status.REVIEW)
-    state.open_count -= 1
-    state.review_count += 1
-
-
-def _emit(state: State, firing: Firing, pin: str, value: Any, ready: list[Firing]) -> None:
+def emit(state: State, firing: Firing, pin: str, value: Any, ready: list[Firing]) -> None:
     """Outputs of a node go out in the order of its firings: those of a later firing are held until the earlier ones have ended."""
     if state.keeps_history:
         firing.outputs.append((pin, value))
@@ -202,7 +140,7 @@ def _emit(state: State, firing: Firing, pin: str, value: Any, ready: list[Firing
         firing.held.append((pin, value))
 
 
-def _advance(state: State, lane: Lane, ready: list[Firing]) -> None:
+def advance(state: State, lane: Lane, ready: list[Firing]) -> None:
     """Retires the ended firings at the head of the node's order, and hands on what the next ones held."""
     order = lane.order
     while order and order[0].status.is_ended:
@@ -214,75 +152,3 @@ def _advance(state: State, lane: Lane, ready: list[Firing]) -> None:
             held, head.held = head.held, []
             for pin, value in held:
                 _hand_on(state, head.node, pin, value, ready)
-
-
-def _end(state: State, firing: Firing, status: Status, event: Event) -> None:
-    if firing.status is Status.REVIEW:
-        state.review_count -= 1
-    else:
-        state.open_count -= 1
-    if firing.started_us:
-        state.ended_count += 1
-        state.node_time_us += event.time_us - firing.started_us
-    firing.status = move(firing.status, status)
-    firing.ended_us = event.time_us
-    firing.error = event.error
-
-
-# --- Events of the run -----------------------------------------------------------------------------------------------------------------
-
-
-def _run_queued(state: State, event: Event, ready: list[Firing]) -> None:
-    """The state begins as QUEUED."""
-
-
-def _run_started(state: State, event: Event, ready: list[Firing]) -> None:
-    state.status = move(state.status, Status.RUNNING)
-    state.started_us = event.time_us
-
-
-def _run_resumed(state: State, event: Event, ready: list[Firing]) -> None:
-    """Another worker goes on. What was at work is started again by a NODE_STARTED of its own."""
-    if state.status is not Status.RUNNING:
-        state.status = move(state.status, Status.RUNNING)
-
-
-def _run_review(state: State, event: Event, ready: list[Firing]) -> None:
-    state.status = move(state.status, Status.REVIEW)
-
-
-def _run_ended(state: State, event: Event, ready: list[Firing]) -> None:
-    """Firings that are still open share the fate of the run."""
-    status = _ENDS[event.kind]
-    if status is Status.COMPLETED and (state.open_count or state.review_count):
-        raise JournalError("the run completed although firings are open")
-    state.status = move(state.status, status)
-    state.ended_us = event.time_us
-    state.error = event.error
-    for lane in state.lanes:
-        for firing in lane.order:
-            if not firing.status.is_ended:
-                _end(state, firing, status, event)
-
-
-_ENDS: Mapping[EventKind, Status] = {
-    EventKind.EXECUTION_COMPLETED: Status.COMPLETED,
-    EventKind.EXECUTION_FAILED: Status.FAILED,
-    EventKind.EXECUTION_TERMINATED: Status.TERMINATED,
-}
-
-_FOLDS: Mapping[EventKind, Callable[[State, Event, list[Firing]], None]] = {
-    EventKind.EXECUTION_QUEUED: _run_queued,
-    EventKind.EXECUTION_STARTED: _run_started,
-    EventKind.EXECUTION_RESUMED: _run_resumed,
-    EventKind.EXECUTION_REVIEW: _run_review,
-    EventKind.EXECUTION_COMPLETED: _run_ended,
-    EventKind.EXECUTION_FAILED: _run_ended,
-    EventKind.EXECUTION_TERMINATED: _run_ended,
-    EventKind.NODE_STARTED: _node_started,
-    EventKind.NODE_OUTPUT: _node_output,
-    EventKind.NODE_COMPLETED: _node_completed,
-    EventKind.NODE_FAILED: _node_failed,
-    EventKind.NODE_REVIEW: _node_review,
-    EventKind.NODE_TERMINATED: _node_terminated,
-}

@@ -37,7 +37,10 @@ class Blocked:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """Counts of firings, and times in seconds. The names are those of `treadle.execution.v1.ExecutionStats`."""
+    """Counts of firings, and times in seconds. The names are those of `treadle.execution.v1.ExecutionStats`.
+
+    `node_count` includes the firings of child runs.
+    """
 
     node_count: int
     node_error_count: int
@@ -68,7 +71,7 @@ def conclude(state: State, status: Status | None = None, *, now_us: int = 0) -> 
     end_us = state.ended_us or now_us
     waiting = [firing for lane in state.lanes for firing in lane.waiting]
     stats = Stats(
-        node_count=state.ended_count,
+        node_count=state.ended_count + state.nested_count,
         node_error_count=state.failed_count,
         node_incomplete_count=len(waiting),
         node_time_s=state.node_time_us / 1e6,

@@ -9,6 +9,7 @@ from uuid import UUID
 from mesh.errors import InternalError
 from services.execution.engine.plan import Node, Plan
 from services.execution.engine.status import Status
+from services.execution.engine.waits import Course, Waiting
 
 
 class JournalError(InternalError):
@@ -22,11 +23,12 @@ class Firing:
 
     `arrived` holds what links brought, by sink pin. `inputs` is what the block runs with; it is set once the firing is QUEUED, and nobody
     may change it. `emitted` counts the outputs. `held` are outputs not handed on yet, since an earlier firing of the node has not ended.
+    `course` is there once it has waited.
     """
 
     __slots__ = (
-        "arrived", "attempt", "emitted", "ended_us", "error", "held", "id", "index", "inputs", "node", "ordinal", "outputs", "started_us",
-        "status",
+        "arrived", "attempt", "course", "emitted", "ended_us", "error", "held", "id", "index", "inputs", "node", "ordinal", "outputs",
+        "started_us", "status",
     )  # fmt: skip
 
     def __init__(self, id: str, index: int, node: Node, ordinal: int) -> None:
@@ -45,6 +47,27 @@ class Firing:
         self.error = ""
         self.started_us = 0
         self.ended_us = 0
+        self.course: Course | None = None
+
+    @property
+    def wait(self) -> Waiting | None:
+        """What it waits for now."""
+        return None if self.course is None else self.course.wait
+
+    @property
+    def waits(self) -> int:
+        """How many waits are over; the number, from 0, of the one that goes on."""
+        return 0 if self.course is None else self.course.ended
+
+    @property
+    def has_answer(self) -> bool:
+        """True when its block has what it waited for, and is to run."""
+        return self.course is not None and self.course.has_answer
+
+    @property
+    def answer(self) -> Any:
+        """What the block is told when it runs."""
+        return None if self.course is None else self.course.answer
 
 
 class Lane:
@@ -83,29 +106,38 @@ class Lane:
 class State:
     """A run at one moment. `firings` and `index_of` (by firing id) hold all firings, or, without history, those that may still change.
 
-    `open_count` counts firings that are QUEUED or RUNNING: the run is over when there are none. `results` are the run's outputs
+    `open_count` counts firings that are QUEUED or RUNNING, `review_count` those in REVIEW, `waiting_count` those WAITING: the run is over
+    when there are none of these. `waiting` are the firings of the latter two by index, `auto_approved` the nodes (by place in the graph)
+    whose reviews are decided in advance. `nested_count` counts firings of child runs that ended. `paused_us` is how long the run was
+    parked so far; a pause begins at `idle_us`, the newest event since which nothing was at work. `results` are the run's outputs
     `(name, value)` in queue order. Times are microseconds since 1970 UTC.
     """
 
     __slots__ = (
         "_namespace",
+        "auto_approved",
         "emission_count",
         "ended_count",
         "ended_us",
         "error",
         "failed_count",
         "firings",
+        "idle_us",
         "index_of",
         "keeps_history",
         "lanes",
+        "nested_count",
         "next_index",
         "node_time_us",
         "open_count",
+        "paused_us",
         "plan",
         "results",
         "review_count",
         "started_us",
         "status",
+        "waiting",
+        "waiting_count",
     )  # fmt: skip
 
     def __init__(
@@ -123,6 +155,12 @@ class State:
         self.next_index = 0
         self.open_count = 0
         self.review_count = 0
+        self.waiting_count = 0
+        self.waiting: dict[int, Firing] = {}
+        self.auto_approved: set[int] = set()
+        self.nested_count = 0
+        self.idle_us = 0
+        self.paused_us = 0
         self.ended_count = 0
         self.failed_count = 0
         self.emission_count = 0

@@ -22,7 +22,7 @@ class Status(IntEnum):
 
     def __init__(self, number: int) -> None:
         # A plain attribute: this is asked for every firing that ends.
-        self.is_ended = number in (5, 6, 7)  # noqa: PLR2004 - the three ends above
+        self.is_ended = number in (5, 6, 7)
 
 
 # For each status, the statuses it may be reached from.

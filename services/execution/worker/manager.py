@@ -10,6 +10,7 @@ from mesh.logs import get_logger
 from mesh.settings import Settings
 from services.execution.engine import dataflow
 from services.execution.engine.events import Event, EventKind
+from services.execution.engine.fold import apply
 from services.execution.engine.state import Firing, State
 from services.execution.errors import DATABASE_AWAY
 from services.execution.lines import Names, Renderer, read_row
@@ -93,6 +94,12 @@ class ExecutionManager:
             held.is_cancelled = True
             if held.run is not None:
                 held.run.cancel()
+
+    def signal(self, execution_id: str) -> None:
+        """An answer has come for an execution; it reads it, if it is here."""
+        held = self._held.get(execution_id)
+        if held is not None and held.run is not None:
+            held.run.signal()
 
     def lose(self, execution_id: str) -> None:
         """Drops an execution whose lease is another's."""
@@ -191,7 +198,7 @@ def _replay_one(state: State, event: Event, ready: dict[int, Firing], cut_off: d
             cut_off[event.firing] = firing
     elif event.kind in _FIRING_ENDED:
         cut_off.pop(event.firing, None)
-    for firing in dataflow.apply(state, event):
+    for firing in apply(state, event):
         ready[firing.index] = firing
 
 

@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from services.execution.engine import dataflow
 from services.execution.engine.events import NO_FIRING, Event, EventKind
+from services.execution.engine.fold import apply
 from services.execution.engine.outcome import Outcome
 from services.execution.engine.state import Firing, State
 from services.execution.engine.status import Status
@@ -76,7 +76,7 @@ class Recorder:
             raise ValueTooLargeError(f"{len(bytes(line.value))} bytes; the limit is {MAX_VALUE_BYTES}")
         if self._state is None:
             raise RuntimeError("a run without a state records nothing")
-        ready = dataflow.apply(self._state, event)
+        ready = apply(self._state, event)
         self._append(line)
         return ready
 

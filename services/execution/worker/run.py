@@ -101,6 +101,10 @@ class Run:
         self._is_cancelled = True
         self._wake.set()
 
+    def signal(self) -> None:
+        """An answer has come for one of the firings that wait."""
+        self._wake.set()
+
     def lose(self) -> None:
         """The lease is another's."""
         if not self.recorder.is_fenced:

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 from services.block.sdk import BlockRegistry
-from services.execution.engine.dataflow import apply, start
+from services.execution.engine.dataflow import start
 from services.execution.engine.events import Event, EventKind
+from services.execution.engine.fold import apply
 from services.execution.engine.plan import Plan
 from services.execution.engine.state import State
 from tests.unit.execution.graphs import BLOCKS, EXECUTION_ID, graph

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from services.block.sdk import Block, BlockInput, BlockRegistry, BlockResult, BlockType, pin
-from services.execution.engine.dataflow import apply
 from services.execution.engine.events import Event, EventKind
+from services.execution.engine.fold import apply
 from services.execution.engine.plan import Plan
 from services.execution.engine.state import Firing, State
 
@@ -139,12 +139,14 @@ class Journal:
     def __init__(self, state: State) -> None:
         self.state = state
         self.events: list[Event] = []
+        self.time_us = 1_000_000
         self.write(EventKind.EXECUTION_STARTED)
 
     def write(self, kind: EventKind, firing: Firing | None = None, **details: Any) -> list[Firing]:
         """Folds an event."""
-        event = Event(kind, 1_000_000 + len(self.events), -1 if firing is None else firing.index, **details)
+        event = Event(kind, self.time_us, -1 if firing is None else firing.index, **details)
         self.events.append(event)
+        self.time_us += 1
         return apply(self.state, event)
 
     def begin(self, firing: Firing) -> Firing:

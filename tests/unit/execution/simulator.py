@@ -7,8 +7,9 @@ from typing import Any
 
 from services.block.sdk import BlockContext, BlockError, BlockRegistry
 from services.block.sdk.run import run_block
-from services.execution.engine.dataflow import apply, start
+from services.execution.engine.dataflow import start
 from services.execution.engine.events import NO_FIRING, Event, EventKind
+from services.execution.engine.fold import apply
 from services.execution.engine.plan import Plan
 from services.execution.engine.state import Firing, State
 

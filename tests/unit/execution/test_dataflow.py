@@ -196,17 +196,6 @@ def test_a_firing_that_was_cut_off_starts_again_and_emits_only_what_is_new() -> 
         journal.write(EventKind.NODE_OUTPUT, x, ordinal=0, pin="out", value=1)
 
 
-def test_a_firing_under_review_holds_no_place_and_runs_again_after_the_decision() -> None:
-    journal, (x,) = _run({"x": ("pass", {"a": 1})}, [])
-    journal.write(EventKind.NODE_REVIEW, x)
-    assert (journal.state.open_count, journal.state.review_count, x.status) == (0, 1, Status.REVIEW)
-    journal.write(EventKind.EXECUTION_REVIEW)
-    journal.write(EventKind.EXECUTION_RESUMED)
-    journal.begin(x)
-    journal.complete(x)
-    assert (journal.state.open_count, journal.state.review_count, x.status) == (0, 0, Status.COMPLETED)
-
-
 def test_open_firings_share_the_fate_of_the_run() -> None:
     journal, (x,) = _run({"x": ("pass", {"a": 1}), "p": "pass"}, ["x.out -> p.a"])
     (queued,) = journal.emit(x, "out", 1)

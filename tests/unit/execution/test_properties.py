@@ -5,8 +5,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.execution.engine.dataflow import apply, start
+from services.execution.engine.dataflow import start
 from services.execution.engine.events import Event
+from services.execution.engine.fold import apply
 from services.execution.engine.outcome import conclude
 from services.execution.engine.plan import Plan
 from services.execution.engine.state import Firing, State

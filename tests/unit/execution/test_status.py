@@ -1,4 +1,4 @@
-"""The table of allowed moves is the platform's."""
+"""The table of allowed moves is the platform's, and WAITING beside it."""
 
 import json
 from pathlib import Path
@@ -13,8 +13,18 @@ DATA = Path(__file__).parents[2] / "data" / "semantics" / "status_transitions.js
 
 def test_the_table_is_that_of_the_platform() -> None:
     expected = json.loads(DATA.read_text())
-    assert {target.name: sorted(source.name for source in sources) for target, sources in SOURCES.items() if sources} == {
+    known = {target: sources - {Status.WAITING} for target, sources in SOURCES.items() if target is not Status.WAITING}
+    assert {target.name: sorted(source.name for source in sources) for target, sources in known.items() if sources} == {
         target: sorted(sources) for target, sources in expected.items()
+    }
+
+
+def test_a_firing_waits_only_from_work_and_goes_back_to_work_or_ends() -> None:
+    assert SOURCES[Status.WAITING] == {Status.RUNNING}
+    assert {target for target, sources in SOURCES.items() if Status.WAITING in sources} == {
+        Status.RUNNING,
+        Status.FAILED,
+        Status.TERMINATED,
     }
 
 
