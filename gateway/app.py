@@ -18,15 +18,24 @@ from gateway.identity import Visitor, bearer_of, identify
 from gateway.pages import root
 from gateway.socket import FORBIDDEN, TRY_AGAIN_LATER, UNAUTHENTICATED, CloseSocket, Socket, close
 from gateway.tickets import LIFE_S, Tickets
-from mesh.errors import HTTP_STATUS, NotFoundError, PermissionDeniedError, TreadleError, UnauthenticatedError, UnimplementedError
+from mesh.chain.errors import MASKED
+from mesh.chain.faults import translate
+from mesh.chain.request_id import HEADER as REQUEST_ID
+from mesh.chain.request_id import harmless_or_new
+from mesh.errors import InternalError, PermissionDeniedError, TreadleError, UnauthenticatedError
+from mesh.http.errors import RouteUnknownError, VerbNotAllowedError, http_status
+from mesh.http.responses import error_headers
 from mesh.identity.access_token import TokenVerifier
+from mesh.ids import uuid7
+from mesh.logs import get_logger
 from mesh.resources import Resources
 from mesh.service import Running, Service
-from mesh.status import retry_after_s, to_json
+from mesh.status import to_json
 
 # Sockets that one process serves at the same time.
 MAX_SOCKETS = 5000
-_METHOD_NOT_ALLOWED = 405
+
+_log = get_logger("gateway")
 
 
 class Gateway:
@@ -85,7 +94,7 @@ async def build(resources: Resources) -> AsyncIterator[Running]:
             Route("/v1/ws-tickets", gateway.issue_ticket, methods=["POST"]),
             WebSocketRoute("/v1/ws", gateway.serve_socket),
         ],
-        exception_handlers={TreadleError: _show_error, HTTPException: _show_http_error},
+        exception_handlers={Exception: _show_error, TreadleError: _show_error, HTTPException: _show_error},
     )
     attaching = asyncio.create_task(attach_bus(), name="gateway-bus")
     try:
@@ -95,24 +104,26 @@ async def build(resources: Resources) -> AsyncIterator[Running]:
         await asyncio.gather(attaching, return_exceptions=True)
 
 
-async def _show_error(_: Request, error: Exception) -> Response:
-    assert isinstance(error, TreadleError)  # noqa: S101 - registered for nothing else
-    headers = {}
-    wait_s = retry_after_s(error)
-    if wait_s is not None:
-        headers["retry-after"] = str(max(1, round(wait_s)))
-    if isinstance(error, UnauthenticatedError):
-        headers["www-authenticate"] = "Bearer"
-    return _json(to_json(error), int(HTTP_STATUS[error.code]), headers)
+async def _show_error(request: Request, error: Exception) -> Response:
+    if isinstance(error, HTTPException):
+        shown = _in_our_words(request, error)
+    elif isinstance(error, TreadleError):
+        shown = error
+    else:
+        shown = translate(error) or _masked(request, error)
+    request_id = harmless_or_new(request.headers.get(REQUEST_ID, ""))
+    return _json(to_json(shown), http_status(shown), {**error_headers(shown), REQUEST_ID: request_id})
 
 
-async def _show_http_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101 - registered for nothing else
-    headers = dict(error.headers or {})
-    if error.status_code == _METHOD_NOT_ALLOWED:
-        refused = UnimplementedError(f"{request.method} is not for this route.", reason="METHOD_NOT_ALLOWED")
-        return _json(to_json(refused), _METHOD_NOT_ALLOWED, headers)
-    return _json(to_json(NotFoundError("There is nothing here.", reason="ROUTE_UNKNOWN")), error.status_code, headers)
+def _in_our_words(request: Request, error: HTTPException) -> TreadleError:
+    allowed = (error.headers or {}).get("allow") or (error.headers or {}).get("Allow")
+    return VerbNotAllowedError(request.method, allowed.split(", ")) if allowed else RouteUnknownError("There is nothing at this path.")
+
+
+def _masked(request: Request, error: Exception) -> TreadleError:
+    error_id = uuid7()
+    _log.error("request_failed", path=request.url.path, error_id=error_id, exc_info=error)
+    return InternalError(MASKED, metadata={"error_id": error_id})
 
 
 def _json(body: bytes, status: int, headers: dict[str, str]) -> Response:

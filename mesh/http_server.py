@@ -10,14 +10,16 @@ from pathlib import Path
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from mesh.errors import NotFoundError
+from mesh.http.errors import RouteUnknownError
+from mesh.http.responses import refuse
 from mesh.metrics import Metrics
-from mesh.status import to_json
 
 METRICS_PATH = "/metrics"
 # Peers are proxies that keep connections for long: whoever closes an idle one first must not be us, or a request is lost in between.
 KEEP_ALIVE_S = 7200
 BACKLOG = 2048
+# Frames from clients are commands; what they get may be longer.
+WS_MAX_BYTES = 64 * 1024
 
 
 class HttpServer(uvicorn.Server):
@@ -30,6 +32,9 @@ class HttpServer(uvicorn.Server):
             loop="none",
             http="httptools",
             ws="websockets-sansio",
+            # A compressor for each socket is memory that a stranger can ask for; events are short.
+            ws_per_message_deflate=False,
+            ws_max_size=WS_MAX_BYTES,
             lifespan="off",
             log_config=None,
             access_log=False,
@@ -101,8 +106,7 @@ def beside(metrics: Metrics, asgi: ASGIApp | None) -> ASGIApp:
         elif asgi is not None:
             await asgi(scope, receive, send)
         elif scope["type"] == "http":
-            error = NotFoundError("There is nothing at this path.", reason="ROUTE_NOT_FOUND", metadata={"path": scope["path"]})
-            await _answer(send, 404, b"application/json", to_json(error))
+            await refuse(scope, send, RouteUnknownError("There is nothing at this path.", metadata={"path": scope["path"]}))
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1000})
 

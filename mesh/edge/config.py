@@ -6,18 +6,18 @@ from typing import Any
 from mesh.contract import Method
 from mesh.edge.authentication import jwt_filter
 from mesh.edge.clusters import all_clusters
-from mesh.edge.replies import local_reply_config
+from mesh.edge.replies import MAX_BODY_BYTES, local_reply_config
 from mesh.edge.routes import all_routes
 from mesh.edge.targets import EdgeTargets, split
 
 Json = dict[str, Any]
 
-MAX_BODY_BYTES = 10 * 1024 * 1024
 _MAX_CONNECTIONS = 50_000
 _TYPES = "type.googleapis.com/envoy.extensions"
 _ALLOWED_HEADERS = (
     "authorization, content-type, idempotency-key, if-match, if-none-match, x-grpc-web, x-user-agent, grpc-timeout, x-request-id"
 )
+_EXPOSED_HEADERS = "allow, etag, grpc-message, grpc-status, grpc-status-details-bin, retry-after, www-authenticate, x-request-id"
 _LOCAL_ORIGIN = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?"
 
 
@@ -62,12 +62,16 @@ def _connection_manager(methods: Mapping[str, Method], issuer: str) -> Json:
             "codec_type": "AUTO",
             "server_name": "treadle",
             "use_remote_address": True,
+            # The id that a client gives its request is the one in the logs, and comes back.
+            "preserve_external_request_id": True,
             "normalize_path": True,
             "merge_slashes": True,
             "path_with_escaped_slashes_action": "REJECT_REQUEST",
             "common_http_protocol_options": {"idle_timeout": "3600s", "headers_with_underscores_action": "REJECT_REQUEST"},
             "http2_protocol_options": {"max_concurrent_streams": 1000},
             "request_headers_timeout": "10s",
+            # The edge holds a body until it is whole; over once an answer begins, so streams may last.
+            "request_timeout": "120s",
             "stream_idle_timeout": "300s",
             "upgrade_configs": [{"upgrade_type": "websocket", "enabled": False}],
             "local_reply_config": local_reply_config(),
@@ -105,7 +109,9 @@ def _virtual_host(methods: Mapping[str, Method]) -> Json:
         "domains": ["*"],
         "routes": all_routes(methods),
         "response_headers_to_add": [
-            {"header": {"key": "x-content-type-options", "value": "nosniff"}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+            {"header": {"key": "x-content-type-options", "value": "nosniff"}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"},
+            # The CORS headers of an answer are for the origin that asked.
+            {"header": {"key": "vary", "value": "origin"}, "append_action": "APPEND_IF_EXISTS_OR_ADD"},
         ],
         "typed_per_filter_config": {
             "envoy.filters.http.cors": {
@@ -113,7 +119,7 @@ def _virtual_host(methods: Mapping[str, Method]) -> Json:
                 "allow_origin_string_match": [{"safe_regex": {"regex": _LOCAL_ORIGIN}}],
                 "allow_methods": "GET, POST, PUT, PATCH, DELETE",
                 "allow_headers": _ALLOWED_HEADERS,
-                "expose_headers": "etag, grpc-status, grpc-message, grpc-status-details-bin, x-request-id",
+                "expose_headers": _EXPOSED_HEADERS,
                 "max_age": "600",
             }
         },

@@ -1,18 +1,36 @@
-"""Envoy's own errors in the shape of ours: `{"code", "message", "details"}` with gRPC code numbers.
+"""Envoy's own errors in the shape of ours, made from the same error classes as the services' HTTP doors use.
 
 gRPC callers get a status from Envoy itself, so these apply to everything else.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from mesh.errors import DOMAIN, Code
+import orjson
+
+from mesh.chain.request_id import HEADER as REQUEST_ID
+from mesh.errors import (
+    DeadlineExceededError,
+    FailedPreconditionError,
+    InternalError,
+    InvalidArgumentError,
+    PermissionDeniedError,
+    ResourceExhaustedError,
+    TreadleError,
+    UnauthenticatedError,
+    UnavailableError,
+)
+from mesh.http.errors import BodyTooLargeError, MediaTypeError, RouteUnknownError
+from mesh.http.responses import error_headers
+from mesh.status import to_json
 
 Json = dict[str, Any]
 
+# Of a REST body, which the edge collects before it passes it on.
+MAX_BODY_BYTES = 10 * 1024 * 1024
+
 _FILTERS = "type.googleapis.com/envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter"
-_ERROR_INFO = "type.googleapis.com/google.rpc.ErrorInfo"
-_RETRY_INFO = "type.googleapis.com/google.rpc.RetryInfo"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,29 +38,32 @@ class Reply:
     """What to say when `condition` (CEL over the response) holds. `status` replaces Envoy's when set."""
 
     condition: str
-    code: Code
-    reason: str
-    message: str
+    error: TreadleError
     status: int = 0
-    is_retryable: bool = False
+
+
+def _jwt(part: str) -> str:
+    return f"response.code_details.contains('{part}')"
 
 
 REPLIES = (
-    Reply("response.code_details.contains('Jwt_is_missing')", Code.UNAUTHENTICATED, "TOKEN_MISSING", "A bearer token is needed.", 401),
-    Reply("response.code_details.contains('Jwt_is_expired')", Code.UNAUTHENTICATED, "TOKEN_EXPIRED", "The token has expired.", 401),
-    Reply("response.code_details.contains('Jwks')", Code.UNAVAILABLE, "KEYS_UNAVAILABLE", "The keys of tokens are away.", 503, True),
-    Reply("response.code_details.startsWith('jwt_authn')", Code.UNAUTHENTICATED, "TOKEN_INVALID", "The token is not valid.", 401),
-    Reply("response.code == 400", Code.INVALID_ARGUMENT, "BAD_REQUEST", "The request is not well-formed HTTP."),
-    Reply("response.code == 403", Code.PERMISSION_DENIED, "FORBIDDEN", "This is not allowed."),
-    Reply("response.code == 404", Code.NOT_FOUND, "ROUTE_NOT_FOUND", "There is no such route."),
-    Reply("response.code == 408", Code.DEADLINE_EXCEEDED, "REQUEST_TIMEOUT", "The request did not arrive in time.", 408),
-    Reply("response.code == 413", Code.RESOURCE_EXHAUSTED, "BODY_TOO_LARGE", "The body is larger than 10 MiB."),
-    Reply("response.code == 426", Code.FAILED_PRECONDITION, "UPGRADE_REQUIRED", "The protocol of the request is not served here."),
-    Reply("response.code == 429", Code.RESOURCE_EXHAUSTED, "RATE_LIMITED", "Too many requests.", is_retryable=True),
-    Reply("response.code == 431", Code.RESOURCE_EXHAUSTED, "HEADERS_TOO_LARGE", "The headers are too large."),
-    Reply("response.code == 504", Code.DEADLINE_EXCEEDED, "UPSTREAM_TIMEOUT", "The service did not answer in time."),
-    Reply("response.code == 502 || response.code == 503", Code.UNAVAILABLE, "UPSTREAM_UNAVAILABLE", "The service is away.", 503, True),
-    Reply("response.code >= 500", Code.INTERNAL, "EDGE_ERROR", "The edge could not serve the request."),
+    Reply(_jwt("Jwt_is_missing"), UnauthenticatedError("An access token is needed.", reason="TOKEN_MISSING"), 401),
+    Reply(_jwt("Jwt_is_expired"), UnauthenticatedError("The access token has expired.", reason="TOKEN_EXPIRED"), 401),
+    Reply(_jwt("Jwks"), UnavailableError("The keys of tokens are away for now.", reason="KEYS_UNAVAILABLE"), 503),
+    Reply(_jwt("jwt_authn"), UnauthenticatedError("The access token is not valid.", reason="TOKEN_INVALID"), 401),
+    Reply("response.code == 400", InvalidArgumentError("The request is not well-formed HTTP.", reason="BAD_REQUEST")),
+    Reply("response.code == 401", UnauthenticatedError("An access token is needed.")),
+    Reply("response.code == 403", PermissionDeniedError("This is not allowed.", reason="FORBIDDEN")),
+    Reply("response.code == 404", RouteUnknownError("There is nothing at this path.")),
+    Reply("response.code == 408", DeadlineExceededError("The request did not arrive in time.", reason="REQUEST_TIMEOUT")),
+    Reply("response.code == 413", BodyTooLargeError(MAX_BODY_BYTES)),
+    Reply("response.code == 415", MediaTypeError("The body is of a kind that nobody here reads.")),
+    Reply("response.code == 426", FailedPreconditionError("The protocol of the request is not served here.", reason="UPGRADE_REQUIRED")),
+    Reply("response.code == 429", ResourceExhaustedError("Too many requests. Try again shortly.", reason="RATE_LIMITED")),
+    Reply("response.code == 431", InvalidArgumentError("The headers are too large.", reason="HEADERS_TOO_LARGE")),
+    Reply("response.code == 504", DeadlineExceededError("The service did not answer in time.", reason="UPSTREAM_TIMEOUT")),
+    Reply("response.code == 502 || response.code == 503", UnavailableError("The service is away.", reason="UPSTREAM_UNAVAILABLE"), 503),
+    Reply("response.code >= 500", InternalError("The edge could not serve the request.", reason="EDGE_ERROR")),
 )
 
 
@@ -52,24 +73,20 @@ def local_reply_config() -> Json:
 
 
 def _mapper(reply: Reply) -> Json:
-    details: list[Json] = [{"@type": _ERROR_INFO, "reason": reply.reason, "domain": DOMAIN, "metadata": {}}]
-    if reply.is_retryable:
-        details.append({"@type": _RETRY_INFO, "retry_delay": "1s"})
-    body = {"code": int(reply.code), "message": reply.message, "details": details}
+    condition = {"extension_filter": {"name": "cel", "typed_config": {"@type": _FILTERS, "expression": reply.condition}}}
     mapper: Json = {
-        "filter": {
-            "and_filter": {
-                "filters": [
-                    {"extension_filter": {"name": "cel", "typed_config": {"@type": _FILTERS, "expression": reply.condition}}},
-                    {"header_filter": {"header": _NOT_GRPC}},
-                ]
-            }
-        },
-        "body_format_override": {"json_format": body, "content_type": "application/json"},
+        "filter": {"and_filter": {"filters": [condition, {"header_filter": {"header": _NOT_GRPC}}]}},
+        "body_format_override": {"json_format": orjson.loads(to_json(reply.error)), "content_type": "application/json"},
+        "headers_to_add": list(_headers(reply.error)),
     }
     if reply.status:
         mapper["status_code"] = reply.status
     return mapper
+
+
+def _headers(error: TreadleError) -> Iterator[Json]:
+    for name, value in {**error_headers(error), REQUEST_ID: f"%REQ({REQUEST_ID})%"}.items():
+        yield {"header": {"key": name, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
 
 
 _NOT_GRPC: Json = {

@@ -18,6 +18,17 @@ _VARIABLE = re.compile(r"\\\{[^}]*\\\}")
 
 Json = dict[str, Any]
 
+# gRPC and gRPC-Web. A gRPC server breaks off what comes with another type, which would look as if it were away.
+_IS_GRPC: list[Json] = [
+    {"name": ":method", "string_match": {"exact": "POST"}},
+    {"name": "content-type", "string_match": {"prefix": "application/grpc"}},
+]
+
+_IS_PREFLIGHT: list[Json] = [
+    {"name": ":method", "string_match": {"exact": "OPTIONS"}},
+    {"name": "access-control-request-method", "present_match": True},
+]
+
 
 def grpc_cluster(domain: str) -> str:
     """Name of the cluster of a domain's gRPC doors."""
@@ -55,10 +66,13 @@ def all_routes(methods: Mapping[str, Method]) -> list[Json]:
     domains = {method.service: method.domain for method in callable_methods}
     shared = next(iter(domains.values()))
     return [
+        # The CORS filter answers for any route that leads to a cluster; only origins that it does not know get past it.
+        {"match": {"prefix": "/", "headers": _IS_PREFLIGHT}, "route": {"cluster": GATEWAY_CLUSTER}},
         *(_grpc_route(method) for method in callable_methods),
         # Methods that do not exist, so that the service says so.
         *(_grpc_prefix(service, domain) for service, domain in domains.items()),
         *(_grpc_prefix(service, shared) for service in _SHARED_GRPC_SERVICES),
+        *({"match": {"prefix": f"/{service}/"}, "direct_response": {"status": 415}} for service in (*domains, *_SHARED_GRPC_SERVICES)),
         *(_rest_route(matcher, group) for matcher, group in rest_matchers(callable_methods)),
         # The socket's upgrade request has no end that a buffer could wait for.
         {**_gateway_route({"path": "/v1/ws"}), "typed_per_filter_config": NO_BUFFER},
@@ -71,7 +85,7 @@ def all_routes(methods: Mapping[str, Method]) -> list[Json]:
 
 def _grpc_route(method: Method) -> Json:
     return {
-        "match": {"path": method.full_name},
+        "match": {"path": method.full_name, "headers": _IS_GRPC},
         "route": {"cluster": grpc_cluster(method.domain), **_times(method), "retry_policy": _retries(method.is_idempotent, "unavailable")},
         "typed_per_filter_config": NO_BUFFER,
     }
@@ -79,7 +93,7 @@ def _grpc_route(method: Method) -> Json:
 
 def _grpc_prefix(service: str, domain: str) -> Json:
     return {
-        "match": {"prefix": f"/{service}/"},
+        "match": {"prefix": f"/{service}/", "headers": _IS_GRPC},
         "route": {"cluster": grpc_cluster(domain), "timeout": "0s", "idle_timeout": f"{_STREAM_IDLE_S}s"},
         "typed_per_filter_config": NO_BUFFER,
     }
@@ -88,7 +102,7 @@ def _grpc_prefix(service: str, domain: str) -> Json:
 def _rest_route(matcher: Json, methods: list[Method]) -> Json:
     slowest = max(methods, key=lambda method: (method.is_server_streaming, method.timeout_s))
     repeatable = all(method.is_idempotent for method in methods)
-    action = {"cluster": http_cluster(slowest.domain), **_times(slowest), "retry_policy": _retries(repeatable, "gateway-error")}
+    action = {"cluster": http_cluster(slowest.domain), **_times(slowest), "retry_policy": _retries(repeatable, "retriable-status-codes")}
     return {"match": matcher, "route": action}
 
 
@@ -116,6 +130,8 @@ def _retries(is_idempotent: bool, status: str) -> Json:
     conditions = ["connect-failure", "refused-stream", "reset-before-request", *([status] if is_idempotent else [])]
     return {
         "retry_on": ",".join(conditions),
+        # Not 504: the time that the call may take is over.
+        "retriable_status_codes": [503],
         "num_retries": 5,
         "host_selection_retry_max_attempts": 5,
         "retry_back_off": {"base_interval": "0.02s", "max_interval": "0.5s"},

@@ -9,25 +9,21 @@ from google.protobuf.message import Message
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mesh.chain.errors import mapped
-from mesh.chain.request_id import HEADER as REQUEST_ID_HEADER
-from mesh.chain.request_id import harmless_or_new
 from mesh.contract import Method
 from mesh.dispatch import Dispatcher
 from mesh.errors import TreadleError
 from mesh.http.attention import WhileClientStays
 from mesh.http.errors import RouteUnknownError, VerbNotAllowedError
 from mesh.http.requests import Body, check_media_type, headers_of, refuse_body
-from mesh.http.responses import headers_for, is_current, send_body, send_error, send_not_modified
+from mesh.http.responses import headers_for, is_current, refuse, send_body, send_error, send_not_modified
 from mesh.http.route import Route
 from mesh.http.routes import Match, RouteTree, variables_of
 from mesh.http.streaming import SSE, StreamResponse
 
 HEALTH_PATH = b"/healthz"
-# The same as the largest gRPC message by default.
-MAX_BODY_BYTES = 4 * 1024 * 1024
 
 
-def http_door(dispatcher: Dispatcher, extra: ASGIApp | None = None, *, max_body_bytes: int = MAX_BODY_BYTES) -> ASGIApp:
+def http_door(dispatcher: Dispatcher, extra: ASGIApp | None = None, *, max_body_bytes: int) -> ASGIApp:
     """The door for all methods of the dispatcher. Paths that no contract names go to `extra`, or get a JSON 404 without one.
 
     Raises ContractError when a route does not fit its messages.
@@ -75,7 +71,7 @@ class HttpDoor:
         try:
             await self._serve_route(match, scope, receive, send, is_head=is_head)
         except TreadleError as error:
-            await _refuse(scope, send, error, is_head=is_head)
+            await refuse(scope, send, error, is_head=is_head)
 
     async def _serve_other(self, path: bytes, scope: Scope, receive: Receive, send: Send, *, is_head: bool) -> None:
         if path == HEALTH_PATH:
@@ -86,7 +82,7 @@ class HttpDoor:
             await self._extra(scope, receive, send)
         else:
             error = RouteUnknownError("There is nothing at this path.", metadata={"path": scope["path"]})
-            await _refuse(scope, send, error, is_head=is_head)
+            await refuse(scope, send, error, is_head=is_head)
 
     async def _serve_route(self, match: Match[Route], scope: Scope, receive: Receive, send: Send, *, is_head: bool) -> None:
         verb: str = "GET" if is_head else scope["method"]
@@ -126,12 +122,6 @@ class HttpDoor:
                 await send_not_modified(send, extra)
             else:
                 await send_body(send, 200, text, extra, is_head=is_head)
-
-
-async def _refuse(scope: Scope, send: Send, error: TreadleError, *, is_head: bool) -> None:
-    """Answers what never became a call."""
-    request_id = harmless_or_new(headers_of(scope["headers"]).get(REQUEST_ID_HEADER, ""))
-    await send_error(send, error, {REQUEST_ID_HEADER: request_id}, is_head=is_head)
 
 
 def _allowed(by_verb: Mapping[str, Route]) -> list[str]:

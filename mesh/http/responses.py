@@ -3,12 +3,14 @@
 import math
 from collections.abc import Mapping
 
-from starlette.types import Send
+from starlette.types import Scope, Send
 
 from mesh.call import Call
 from mesh.chain.request_id import HEADER as REQUEST_ID_HEADER
+from mesh.chain.request_id import harmless_or_new
 from mesh.errors import TreadleError, UnauthenticatedError
 from mesh.http.errors import VerbNotAllowedError, http_status
+from mesh.http.requests import headers_of
 from mesh.status import retry_after_s, to_json
 
 JSON = b"application/json"
@@ -25,6 +27,12 @@ async def send_body(send: Send, status: int, body: bytes, extra: Mapping[str, st
 async def send_error(send: Send, error: TreadleError, extra: Mapping[str, str], *, is_head: bool = False) -> None:
     """The error as JSON, with the headers that HTTP asks for with it."""
     await send_body(send, http_status(error), to_json(error), {**extra, **error_headers(error)}, is_head=is_head)
+
+
+async def refuse(scope: Scope, send: Send, error: TreadleError, *, is_head: bool = False) -> None:
+    """Answers a request that never became a call: the error, with the request's id."""
+    request_id = harmless_or_new(headers_of(scope["headers"]).get(REQUEST_ID_HEADER, ""))
+    await send_error(send, error, {REQUEST_ID_HEADER: request_id}, is_head=is_head)
 
 
 def error_headers(error: TreadleError) -> dict[str, str]:

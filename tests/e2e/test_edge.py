@@ -24,7 +24,7 @@ def error(response: httpx.Response) -> tuple[int, int, str]:
 
 def test_unknown_routes_are_404_in_our_json(client: httpx.Client) -> None:
     for path in ("/v1/nothing", "/v1/graphs/a/b/c", "/treadle.graph.v1.NoService/Get"):
-        assert error(client.get(path)) == (404, 5, "ROUTE_NOT_FOUND")
+        assert error(client.get(path)) == (404, 5, "ROUTE_UNKNOWN")
     assert error(client.get("/nothing"))[:2] == (404, 5)
 
 

@@ -9,7 +9,6 @@ import grpc.aio
 import orjson
 import pytest
 import pytest_asyncio
-import uvicorn
 from treadle.auth.v1.auth_service_pb2_grpc import add_AuthServiceServicer_to_server
 from treadle.execution.v1.execution_service_pb2_grpc import add_ExecutionServiceServicer_to_server
 from treadle.graph.v1.graph_service_pb2_grpc import add_GraphServiceServicer_to_server
@@ -18,6 +17,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from gateway.app import build
 from mesh.bus import Bus, open_bus
 from mesh.clients import Clients
+from mesh.http_server import HttpServer, bind
 from mesh.identity.service_token import ServiceTokens
 from mesh.ids import uuid7
 from mesh.resources import Resources
@@ -119,17 +119,11 @@ async def served(settings: Settings, bus: Bus, ring: KeyRing) -> AsyncIterator[t
     await resources.bus()
     async with build(resources) as running:
         assert running.asgi is not None
-        config = uvicorn.Config(
-            running.asgi, port=0, log_config=None, lifespan="off", ws_per_message_deflate=False, timeout_graceful_shutdown=2
-        )
-        server = uvicorn.Server(config)
-        server.config.load()
-        server.lifespan = config.lifespan_class(config)
-        await server.startup()
-        host, http_port = server.servers[0].sockets[0].getsockname()[:2]
-        yield journal, f"{host}:{http_port}"
-        server.should_exit = True
-        await server.shutdown()
+        sock, address = bind("127.0.0.1:0")
+        server = HttpServer(running.asgi, sock, drain_s=2)
+        await server.start()
+        yield journal, address
+        await server.stop()
     await resources.close()
     await backend.stop(0)
 

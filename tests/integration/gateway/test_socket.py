@@ -11,6 +11,7 @@ import redis.asyncio as redis
 from websockets.exceptions import ConnectionClosedError
 
 from gateway import socket as module
+from gateway.tickets import Tickets
 from mesh.settings import Settings
 from services.auth.account import Account
 from services.auth.keys import KeyRing, SigningKey
@@ -101,7 +102,18 @@ async def test_the_cache_knows_neither_token_nor_ticket(address: str, cache_url:
 
 
 @pytest.mark.parametrize(
-    "frame", ["", "{", "[]", '{"method":"sing"}', '{"method":"ping","extra":1}', '{"method":"subscribe"}', b"\x00\x01", "x" * 100_000]
+    "frame",
+    [
+        "",
+        "{",
+        "[]",
+        '{"method":"sing"}',
+        '{"method":"ping","extra":1}',
+        '{"method":"subscribe"}',
+        b"\x00\x01",
+        "x" * 20_000,
+        "\u20ac" * 20_000,
+    ],
 )
 async def test_nonsense_is_answered_and_the_socket_lives(talk: Talk, ann: Person, frame: str | bytes) -> None:
     socket = await talk(ann)
@@ -110,6 +122,18 @@ async def test_nonsense_is_answered_and_the_socket_lives(talk: Talk, ann: Person
     assert (answer["type"], answer["error"]["code"]) == ("error", 3)
     assert answer["error"]["details"][0]["reason"] == "FRAME_INVALID"
     assert await socket.ask(id="4", method="ping") == {"id": "4", "type": "pong"}
+
+
+async def test_a_frame_that_no_command_can_fill_closes_1009(talk: Talk, ann: Person) -> None:
+    socket = await talk(ann)
+    await socket.connection.send("x" * (64 * 1024 + 1))
+    assert await socket.closed() == 1009
+
+
+async def test_no_memory_is_spent_on_compression(talk: Talk, ann: Person) -> None:
+    socket = await talk(ann, compression="deflate")
+    assert await socket.ask(id="1", method="ping") == {"id": "1", "type": "pong"}
+    assert socket.connection.protocol.extensions == []
 
 
 async def test_a_socket_follows_a_limited_number_of_channels(
@@ -157,6 +181,18 @@ async def test_a_reader_that_stalls_is_closed_4008_and_comes_back(
     assert [event["seq"] for event in rest] == list(range(len(heard) + 1, total + 1))
 
 
+async def test_what_goes_wrong_is_masked(address: str, ann: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(*_: Any) -> str:
+        raise RuntimeError("password=hunter2")
+
+    monkeypatch.setattr(Tickets, "issue", fail)
+    answer = await _ticket(address, ann.headers | {"x-request-id": "mine-1"})
+    assert (answer.status_code, answer.json()["code"]) == (500, 13)
+    assert answer.json()["details"][0]["metadata"]["error_id"]
+    assert "hunter2" not in answer.text
+    assert answer.headers["x-request-id"] == "mine-1"
+
+
 async def test_root_says_where_things_are_and_other_routes_are_json_errors(address: str) -> None:
     async with httpx.AsyncClient(base_url=f"http://{address}") as client:
         root = await client.get("/")
@@ -166,3 +202,5 @@ async def test_root_says_where_things_are_and_other_routes_are_json_errors(addre
             answer = await client.request(verb, path)
             assert (answer.status_code, answer.json()["code"]) == (status, code)
             assert answer.headers["content-type"] == "application/json"
+            assert answer.headers["x-request-id"]
+            assert ("allow" in answer.headers) == (status == 405)

@@ -9,8 +9,10 @@ import pytest
 
 from mesh.contract import methods
 from mesh.edge.config import edge_config
+from mesh.edge.replies import REPLIES
 from mesh.edge.routes import all_routes, path_matcher
 from mesh.edge.targets import Doors, EdgeTargets
+from mesh.http.errors import http_status
 from mesh.local import envoy
 
 DOORS = Doors(grpc="127.0.0.1:7001", http="127.0.0.1:7002")
@@ -21,9 +23,13 @@ def targets(folder: Path) -> EdgeTargets:
     return EdgeTargets("127.0.0.1:7000", folder / "admin.sock", "https://issuer", dict.fromkeys(domains, DOORS), DOORS)
 
 
-def first_match(path: str) -> dict[str, object]:
+def first_match(path: str, *, is_grpc: bool = False) -> dict[str, object]:
+    """The route of a POST with this path."""
     for route in all_routes(methods()):
         match = route["match"]
+        wanted = {header["name"]: header for header in match.get("headers", ())}
+        if "access-control-request-method" in wanted or ("content-type" in wanted and not is_grpc):
+            continue
         pattern = match.get("safe_regex", {}).get("regex")
         if match.get("path") == path or (pattern and re.fullmatch(pattern, path)) or path.startswith(match.get("prefix", "\0")):
             return dict(route)
@@ -41,7 +47,7 @@ def test_envoy_accepts_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize("method", [m for m in methods().values() if "edge" in m.callers], ids=lambda m: m.full_name)
 def test_every_method_of_clients_has_both_routes_with_its_times(method: object) -> None:
     assert hasattr(method, "http")
-    grpc_route = first_match(method.full_name)["route"]  # type: ignore[attr-defined]
+    grpc_route = first_match(method.full_name, is_grpc=True)["route"]  # type: ignore[attr-defined]
     rest_path = re.sub(r"\{[^}]*\}", "some-id", method.http.path)
     rest_route = first_match(rest_path)["route"]
     assert isinstance(grpc_route, dict)
@@ -58,7 +64,7 @@ def test_every_method_of_clients_has_both_routes_with_its_times(method: object) 
 def test_only_idempotent_methods_are_repeated_after_an_error_status() -> None:
     for method in methods().values():
         if "edge" in method.callers:
-            route = first_match(method.full_name)["route"]
+            route = first_match(method.full_name, is_grpc=True)["route"]
             assert isinstance(route, dict)
             assert ("unavailable" in route["retry_policy"]["retry_on"]) == method.is_idempotent
 
@@ -75,6 +81,31 @@ def test_unknown_paths_end_at_the_edge_and_the_rest_goes_to_the_gateway() -> Non
         route = first_match(path)["route"]
         assert isinstance(route, dict)
         assert route["cluster"] == "gateway"
+
+
+def test_what_is_no_grpc_does_not_get_to_a_grpc_door() -> None:
+    for method in methods().values():
+        assert first_match(method.full_name)["direct_response"] == {"status": 415}
+
+
+def test_an_answer_that_came_too_late_is_not_asked_for_again() -> None:
+    for route in all_routes(methods()):
+        policy = route.get("route", {}).get("retry_policy", {})
+        assert "gateway-error" not in policy.get("retry_on", "")
+        assert policy.get("retriable_status_codes", [503]) == [503]
+
+
+def test_each_reply_of_envoy_has_the_status_of_its_error_over_our_own_door() -> None:
+    own = {400, 401, 403, 404, 413, 415, 429, 503, 504}
+    seen = set()
+    for reply in REPLIES:
+        for text in re.findall(r"response\.code == (\d+)", reply.condition):
+            seen.add(int(text))
+            if int(text) in own:
+                assert http_status(reply.error) == int(text), reply
+        if reply.status:
+            assert http_status(reply.error) == reply.status
+    assert own <= seen
 
 
 def test_a_verb_behind_a_colon_is_part_of_the_path_not_of_the_id() -> None:

@@ -44,7 +44,7 @@ async def dispatcher(executions: Executions, graphs: Graphs) -> Dispatcher:
 async def door(dispatcher: Dispatcher) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the door."""
     sock, address = bind("127.0.0.1:0")
-    server = HttpServer(http_door(dispatcher), sock, drain_s=1)
+    server = HttpServer(http_door(dispatcher, max_body_bytes=4 * 1024 * 1024), sock, drain_s=1)
     await server.start()
     async with httpx.AsyncClient(base_url=f"http://{address}", timeout=10) as client:
         yield client

@@ -1,0 +1,64 @@
+"""A real Envoy with the edge's configuration, in front of hosts of the tests."""
+
+import asyncio
+import json
+import socket
+import tempfile
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from mesh.contract import Method, methods
+from mesh.edge.config import edge_config
+from mesh.edge.targets import Doors, EdgeTargets
+from mesh.host import Host
+from mesh.local import envoy
+
+NOBODY = Doors("127.0.0.1:1", "127.0.0.1:1")
+PATIENCE_S = 20.0
+
+
+@asynccontextmanager
+async def edge_before(host: Host, **timeouts_s: float) -> AsyncIterator[str]:
+    """`host:port` of an edge. Behind it `host` serves auth, user and execution; graph and block are away.
+
+    `timeouts_s` by method name shorten what the edge grants, not what the service takes.
+    """
+    with tempfile.TemporaryDirectory(prefix="edge-") as folder:
+        targets = _targets(host, Path(folder) / "admin.sock")
+        config = Path(folder) / "envoy.json"
+        config.write_text(json.dumps(edge_config(_shortened(timeouts_s), targets)))
+        process = await asyncio.create_subprocess_exec(
+            *(str(envoy.binary()), "-c", str(config), "--use-dynamic-base-id", "--concurrency", "1", "--log-level", "error"),
+            stdout=asyncio.subprocess.DEVNULL,
+        )
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                while not await asyncio.to_thread(envoy.is_ready, targets.admin_socket):  # noqa: ASYNC110 - another process
+                    await asyncio.sleep(0.05)
+            yield targets.listen
+        finally:
+            process.terminate()
+            await process.wait()
+
+
+def _targets(host: Host, admin_socket: Path) -> EdgeTargets:
+    doors = Doors(host.grpc_address, host.http_address)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        listen = f"127.0.0.1:{free.getsockname()[1]}"
+    return EdgeTargets(
+        listen=listen,
+        admin_socket=admin_socket,
+        issuer=host.resources.settings.issuer,
+        services={"auth": doors, "user": doors, "execution": doors, "graph": NOBODY, "block": NOBODY},
+        gateway=doors,
+    )
+
+
+def _shortened(timeouts_s: Mapping[str, float]) -> Mapping[str, Method]:
+    return {
+        full_name: replace(method, timeout_s=timeouts_s[method.name]) if method.name in timeouts_s else method
+        for full_name, method in methods().items()
+    }
