@@ -26,7 +26,7 @@ REQUESTS = (
     ("POST", "/v1/executions", '{"graph_id": "g", "request_id": "1"}'),
     ("POST", "/v1/blocks/b1:execute", '{"block_id": "b2"}'),
     ("GET", "/v1/graphs/g?version=x&page=2", ""),
-    ("GET", "/v1/executions?status=FAILED", ""),
+    ("GET", "/v1/executions?page_size=all", ""),
     ("GET", "/v1/graphs/%00", ""),
     ("GET", "/v1/graphs/%ff", ""),
     ("GET", "/v1/graphs/missing", ""),
