@@ -21,6 +21,7 @@ from services.execution.repository import ExecutionRepository
 from services.execution.servicer import ExecutionServicer
 from services.execution.snapshots import Snapshots
 from services.execution.tree import Tree
+from services.execution.waiting import WaitReasons
 
 SCHEMA = "execution"
 _RETRY_S = 1.0
@@ -43,6 +44,7 @@ async def build(resources: Resources) -> AsyncIterator[Running]:
         creation=creation,
         history=History(repository, Snapshots(repository, registry)),
         cancellation=Cancellation(repository, Tree(pool), notices),
+        wait_reasons=WaitReasons(repository, resources.settings.max_running_per_user),
         notices=notices,
     )
 

@@ -30,6 +30,8 @@ class Wanted:
     dry_run: bool
     request_id: str
     request_hash: str
+    timezone: str = "UTC"
+    retry_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,8 @@ class Creation:
             request_hash=wanted.request_hash,
             dry_run=wanted.dry_run,
             events=write_row([line]),
+            timezone=wanted.timezone,
+            retry_of=wanted.retry_of,
         )
         pending = _Pending(new, asyncio.get_running_loop().create_future())
         self._group.add(pending)
@@ -143,4 +147,7 @@ def _record(new: NewExecution, create_time: dt.datetime) -> Record:
         cancel_requested=False,
         dry_run=new.dry_run,
         create_time=create_time,
+        retry_of=new.retry_of,
+        timezone=new.timezone,
+        request_id=new.request_id,
     )

@@ -45,8 +45,8 @@ def parts(text: str) -> Mapping[str, JsonValue]:
     return {name: JsonValue(json=bytes(value).decode()) for name, value in _OBJECT.decode(text).items()}
 
 
-def execution_message(record: Record) -> pb.Execution:
-    """The execution of a row."""
+def execution_message(record: Record, wait_reason: str = "") -> pb.Execution:
+    """The execution of a row. `wait_reason` says why nothing happens in it, where that was asked."""
     message = pb.Execution(
         id=record.id,
         graph_id=record.graph_id,
@@ -61,12 +61,26 @@ def execution_message(record: Record) -> pb.Execution:
         create_time=_time(record.create_time),
         input_masks=parts(record.input_masks),
         dry_run=record.dry_run,
+        parent_id=record.parent_id or "",
+        parent_node_execution_id=firing_of_child(record),
+        root_id=record.root_id or record.id,
+        depth=record.depth,
+        retry_of=record.retry_of or "",
+        wait_reason=wait_reason,
+        timezone=record.timezone,
     )
+    if record.wake_time is not None:
+        message.wake_time.CopyFrom(_time(record.wake_time))
     if record.start_time is not None:
         message.start_time.CopyFrom(_time(record.start_time))
     if record.end_time is not None:
         message.end_time.CopyFrom(_time(record.end_time))
     return message
+
+
+def firing_of_child(record: Record) -> str:
+    """The parent's firing that a child execution is; empty for one that a caller asked for."""
+    return (record.request_id or "").partition("/")[0] if record.parent_id else ""
 
 
 def node_execution_message(execution_id: str, firing: NodeExecution) -> pb.NodeExecution:

@@ -1,26 +1,29 @@
-"""All SQL of the execution service's own calls; the worker's is in `worker.journal` and `worker.leases`."""
+"""SQL about the rows of executions and about graph versions. Journals are read in `journal_reads`; the worker's SQL is with the worker."""
 
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import asyncpg
+from services.execution.journal_reads import JournalReads
 
-_COLUMNS = """id::text, owner_id, graph_id, graph_version, status, outcome, inputs, input_masks, outputs, stats, error, last_seq,
-    cancel_requested, dry_run, create_time, start_time, end_time"""
+_REST = """stats, error, last_seq, cancel_requested, dry_run, create_time, start_time, end_time, parent_id::text, root_id::text, depth,
+    retry_of::text, timezone, wake_time, worker_id, request_id"""
+
+_COLUMNS = f"id::text, owner_id, graph_id, graph_version, status, outcome, inputs, input_masks, outputs, {_REST}"
 
 # A listing leaves out what may be large.
-_LIST_COLUMNS = """id::text, owner_id, graph_id, graph_version, status, outcome, '{}', '{}', '{}', stats, error, last_seq,
-    cancel_requested, dry_run, create_time, start_time, end_time"""
+_LIST_COLUMNS = f"id::text, owner_id, graph_id, graph_version, status, outcome, '{{}}', '{{}}', '{{}}', {_REST}"
 
 _CREATE = """
 WITH batch AS (
     SELECT * FROM unnest($1::text[]::uuid[], $2::text[], $3::text[], $4::int[], $5::text[], $6::text[], $7::text[], $8::text[],
-                         $9::bool[], $10::text[])
-        AS b(id, owner_id, graph_id, graph_version, inputs, input_masks, request_id, request_hash, dry_run, events)
+                         $9::bool[], $10::text[], $11::text[]::uuid[], $12::text[])
+        AS b(id, owner_id, graph_id, graph_version, inputs, input_masks, request_id, request_hash, dry_run, timezone, retry_of, events)
 ), made AS (
-    INSERT INTO execution (id, owner_id, graph_id, graph_version, status, inputs, input_masks, last_seq, request_id, request_hash, dry_run)
-    SELECT id, owner_id, graph_id, graph_version, 'QUEUED', inputs, input_masks, 1, request_id, request_hash, dry_run FROM batch
+    INSERT INTO execution (id, owner_id, graph_id, graph_version, status, inputs, input_masks, last_seq, request_id, request_hash, dry_run,
+                           timezone, retry_of)
+    SELECT id, owner_id, graph_id, graph_version, 'QUEUED', inputs, input_masks, 1, request_id, request_hash, dry_run, timezone, retry_of
+    FROM batch
     ON CONFLICT (owner_id, request_id) DO NOTHING
     RETURNING id, create_time
 ), journal AS (
@@ -36,20 +39,17 @@ _GET = f"SELECT {_COLUMNS} FROM execution WHERE id = $1 AND owner_id = $2"  # no
 
 _LIST = f"""
 SELECT {_LIST_COLUMNS} FROM execution
-WHERE owner_id = $1 AND ($2 = '' OR graph_id = $2) AND ($3 = '' OR status = $3)
-    AND (create_time, id) < (coalesce($4, 'infinity'::timestamptz), $5::uuid)
-ORDER BY create_time DESC, id DESC LIMIT $6
+WHERE owner_id = $1 AND ($2 = '' OR graph_id = $2) AND ($3 = '' OR status = $3) AND ($4::text IS NULL OR parent_id = $4::text::uuid)
+    AND (create_time, id) < (coalesce($5, 'infinity'::timestamptz), $6::uuid)
+ORDER BY create_time DESC, id DESC LIMIT $7
 """  # noqa: S608
 
 _LAST_UUID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 
-# The first row that matters is the one that holds `after_seq + 1`; rows are found by their first seq.
-_EVENTS = """
-SELECT seq, count, events FROM execution_event
-WHERE execution_id = $1 AND seq >= (
-    SELECT coalesce(max(seq), 1) FROM execution_event WHERE execution_id = $1 AND seq <= $2 + 1
-) AND seq + count > $2 + 1
-ORDER BY seq LIMIT $3
+# What is before a queued execution of its owner: those that workers have, and those that were accepted earlier.
+_QUEUE = """
+SELECT (SELECT count(*)::int FROM execution WHERE owner_id = $1 AND status = 'RUNNING' AND worker_id <> ''),
+    (SELECT count(*)::int FROM execution WHERE owner_id = $1 AND status = 'QUEUED' AND create_time < $2)
 """
 
 _PUT_SNAPSHOT = """
@@ -58,14 +58,13 @@ INSERT INTO graph_snapshot (graph_id, graph_version, owner_id, document) VALUES 
 
 _GET_SNAPSHOT = "SELECT document FROM graph_snapshot WHERE graph_id = $1 AND graph_version = $2"
 
-_ROWS_AT_ONCE = 16
-# A page of a journal with large values ends early, so that nobody holds a whole one in memory or in one message.
-_PAGE_BYTES = 1024 * 1024
-
 
 @dataclass(frozen=True, slots=True)
 class NewExecution:
-    """An execution to create. `inputs`, `input_masks` and `events` (the first event, as a JSON array) are JSON text."""
+    """An execution to create. `inputs`, `input_masks` and `events` (the first event, as a JSON array) are JSON text.
+
+    `retry_of` is the execution whose results it may take over.
+    """
 
     id: str
     owner_id: str
@@ -77,11 +76,17 @@ class NewExecution:
     request_hash: str
     dry_run: bool
     events: str
+    timezone: str = "UTC"
+    retry_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """The row of an execution. Status and outcome are names without their enum prefix; inputs, outputs and stats are JSON text."""
+    """The row of an execution. Status and outcome are names without their enum prefix; inputs, outputs and stats are JSON text.
+
+    `parent_id` is the execution that runs this one as a firing, and `request_id` begins with that firing then; `root_id` is the top of the
+    tree, None for itself. `worker_id` is empty while no worker has it.
+    """
 
     id: str
     owner_id: str
@@ -100,22 +105,18 @@ class Record:
     create_time: dt.datetime
     start_time: dt.datetime | None = None
     end_time: dt.datetime | None = None
+    parent_id: str | None = None
+    root_id: str | None = None
+    depth: int = 0
+    retry_of: str | None = None
+    timezone: str = "UTC"
+    wake_time: dt.datetime | None = None
+    worker_id: str = ""
+    request_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class JournalRow:
-    """One row of a journal: `count` events from `seq` on, as a JSON array."""
-
-    seq: int
-    count: int
-    events: str
-
-
-class ExecutionRepository:
-    """Reads and writes executions. Every method is one statement, except where it says otherwise."""
-
-    def __init__(self, pool: asyncpg.Pool) -> None:
-        self._pool = pool
+class ExecutionRepository(JournalReads):
+    """Reads and writes executions and reads their journals. Every method is one statement, except where it says otherwise."""
 
     async def create(self, batch: Sequence[NewExecution]) -> dict[str, dt.datetime]:
         """Creates executions, each with its first event. Returns creation times by id; one whose request_id is taken is absent."""
@@ -130,6 +131,8 @@ class ExecutionRepository:
             [item.request_id for item in batch],
             [item.request_hash for item in batch],
             [item.dry_run for item in batch],
+            [item.timezone for item in batch],
+            [item.retry_of for item in batch],
             [item.events for item in batch],
         )
         return {row[0]: row[1] for row in rows}
@@ -144,26 +147,17 @@ class ExecutionRepository:
         row = await self._pool.fetchrow(_GET, execution_id, owner_id)
         return None if row is None else Record(*row)
 
-    async def find(self, owner_id: str, *, graph_id: str, status: str, before: tuple[dt.datetime, str] | None, limit: int) -> list[Record]:
+    async def find(
+        self, owner_id: str, *, graph_id: str, status: str, parent_id: str | None, before: tuple[dt.datetime, str] | None, limit: int
+    ) -> list[Record]:
         """Executions of an owner, newest first, those after the (create time, id) of the last one seen."""
-        rows = await self._pool.fetch(_LIST, owner_id, graph_id, status, *(before or (None, _LAST_UUID)), limit)
+        rows = await self._pool.fetch(_LIST, owner_id, graph_id, status, parent_id, *(before or (None, _LAST_UUID)), limit)
         return [Record(*row) for row in rows]
 
-    async def events(self, execution_id: str, after_seq: int, limit: int) -> list[JournalRow]:
-        """Journal rows with events after `after_seq`, in order: until they hold `limit` events or about _PAGE_BYTES, or the journal
-        ends. None only when there is none. Several statements.
-        """
-        found: list[JournalRow] = []
-        missing = limit
-        while missing > 0:
-            asked = min(_ROWS_AT_ONCE, missing)
-            rows = [JournalRow(*row) for row in await self._pool.fetch(_EVENTS, execution_id, after_seq, asked)]
-            found += rows
-            if len(rows) < asked or sum(len(row.events) for row in found) > _PAGE_BYTES:
-                break
-            missing -= sum(row.seq + row.count - 1 - max(after_seq, row.seq - 1) for row in rows)
-            after_seq = rows[-1].seq + rows[-1].count - 1
-        return found
+    async def queue(self, owner_id: str, create_time: dt.datetime) -> tuple[int, int]:
+        """How many executions of the owner are at work, and how many are queued since before `create_time`."""
+        row = await self._pool.fetchrow(_QUEUE, owner_id, create_time)
+        return (0, 0) if row is None else (row[0], row[1])
 
     async def put_snapshot(self, graph_id: str, graph_version: int, owner_id: str, document: str) -> None:
         """Keeps a graph version for the workers. Repeating it changes nothing."""

@@ -1,5 +1,6 @@
 """treadle.execution.v1.ExecutionService: from messages to the domain and back."""
 
+import zoneinfo
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import aclosing
 from typing import Any
@@ -22,6 +23,7 @@ from services.execution.messages import execution_message, node_execution_messag
 from services.execution.notices import Notices
 from services.execution.pages import offset_of, offset_token, position_of, position_token
 from services.execution.repository import ExecutionRepository, Record
+from services.execution.waiting import WaitReasons
 
 _DEFAULT_PAGE = 50
 _DEFAULT_EVENTS = 200
@@ -39,6 +41,7 @@ class ExecutionServicer:
         creation: Creation,
         history: History,
         cancellation: Cancellation,
+        wait_reasons: WaitReasons,
         notices: Notices,
     ) -> None:
         self._repository = repository
@@ -46,15 +49,17 @@ class ExecutionServicer:
         self._creation = creation
         self._history = history
         self._cancellation = cancellation
+        self._wait_reasons = wait_reasons
         self._notices = notices
 
     async def create_execution(self, request: pb.CreateExecutionRequest, call: Call) -> pb.CreateExecutionResponse:
         """Accepts an execution: durable when this returns, under way a moment later."""
         owner_id = call.caller.user_id
         inputs, masks = _object_text(request.inputs), _object_text(request.input_masks)
+        timezone = _timezone(request.timezone)
         graph = await self._graphs.get(owner_id, request.graph_id, request.graph_version)
         _check(problems(graph.plan, _loads(inputs, "inputs"), _masks(masks)))
-        asked = (request.graph_id, str(request.graph_version), inputs, masks, str(request.dry_run))
+        asked = (request.graph_id, str(request.graph_version), inputs, masks, str(request.dry_run), timezone)
         wanted = Wanted(
             owner_id=owner_id,
             graph_id=graph.graph_id,
@@ -64,6 +69,7 @@ class ExecutionServicer:
             dry_run=request.dry_run,
             request_id=request.request_id.lower(),
             request_hash=request_hash(*asked) if request.request_id else "",
+            timezone=timezone,
         )
         accepted = await self._creation.create(wanted)
         if accepted.first is not None:
@@ -71,15 +77,25 @@ class ExecutionServicer:
         return pb.CreateExecutionResponse(execution=execution_message(accepted.record))
 
     async def get_execution(self, request: pb.GetExecutionRequest, call: Call) -> pb.GetExecutionResponse:
-        """An execution with its inputs and outputs."""
-        return pb.GetExecutionResponse(execution=execution_message(await self._own(request.execution_id, call)))
+        """An execution with its inputs and outputs, and why it waits."""
+        record = await self._own(request.execution_id, call)
+        return pb.GetExecutionResponse(execution=execution_message(record, await self._wait_reasons.of(record)))
 
     async def list_executions(self, request: pb.ListExecutionsRequest, call: Call) -> pb.ListExecutionsResponse:
         """A page of the caller's executions."""
         size = request.page_size or _DEFAULT_PAGE
         status = pb.ExecutionStatus.Name(request.status).removeprefix("EXECUTION_STATUS_") if request.status else ""
-        before = position_of(request.page_token)
-        records = await self._repository.find(call.caller.user_id, graph_id=request.graph_id, status=status, before=before, limit=size + 1)
+        parent_id = canonical_uuid(request.parent_id)
+        if request.parent_id and parent_id is None:
+            return pb.ListExecutionsResponse()
+        records = await self._repository.find(
+            call.caller.user_id,
+            graph_id=request.graph_id,
+            status=status,
+            parent_id=parent_id,
+            before=position_of(request.page_token),
+            limit=size + 1,
+        )
         page = records[:size]
         token = position_token(page[-1].create_time, page[-1].id) if len(records) > size else ""
         return pb.ListExecutionsResponse(executions=map(execution_message, page), next_page_token=token)
@@ -149,6 +165,14 @@ class ExecutionServicer:
 def _object_text(values: Mapping[str, JsonValue]) -> str:
     """A JSON object of values as they were written, in the order of their names: a map on the wire has none of its own."""
     return orjson.dumps({name: orjson.Fragment(values[name].json or "null") for name in sorted(values)}).decode()
+
+
+def _timezone(name: str) -> str:
+    """The name of a zone that is there; UTC when none is given."""
+    try:
+        return zoneinfo.ZoneInfo(name or "UTC").key
+    except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):
+        raise input_invalid([Violation("timezone", "must be the IANA name of a time zone, as Europe/Berlin")]) from None
 
 
 def _loads(text: str, field: str) -> dict[str, Any]:

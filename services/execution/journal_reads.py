@@ -1,0 +1,99 @@
+"""The SQL that reads journals: by position, from either end, and the values kept beside them."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import asyncpg
+
+# The first row that matters is the one that holds `after_seq + 1`; rows are found by their first seq.
+_AFTER = """
+SELECT seq, count, events FROM execution_event
+WHERE execution_id = $1 AND seq >= (
+    SELECT coalesce(max(seq), 1) FROM execution_event WHERE execution_id = $1 AND seq <= $2 + 1
+) AND seq + count > $2 + 1
+ORDER BY seq LIMIT $3
+"""
+
+_BEFORE = "SELECT seq, count, events FROM execution_event WHERE execution_id = $1 AND seq < $2 ORDER BY seq DESC LIMIT $3"
+
+_AT = "SELECT seq, count, events FROM execution_event WHERE execution_id = $1 AND seq = ANY($2::int[]) ORDER BY seq"
+
+# A line begins with its kind. What a value holds may look like one, so the caller looks again.
+_WITH_KINDS = """
+SELECT seq, count, events FROM execution_event
+WHERE execution_id = $1 AND seq > $2 AND events ~ $3
+ORDER BY seq LIMIT $4
+"""
+
+_VALUES = "SELECT sha256, content FROM execution_value WHERE execution_id = $1 AND sha256 = ANY($2::text[])"
+
+ROWS_AT_ONCE = 16
+# A page of a journal with large values ends early, so that nobody holds a whole one in memory or in one message.
+_PAGE_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class JournalRow:
+    """One row of a journal: `count` events from `seq` on, as a JSON array."""
+
+    seq: int
+    count: int
+    events: str
+
+
+class JournalReads:
+    """Reads journals. Every method is one statement, except where it says otherwise."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+
+    async def events(self, execution_id: str, after_seq: int, limit: int) -> list[JournalRow]:
+        """Journal rows with events after `after_seq`, in order: until they hold `limit` events or about _PAGE_BYTES, or the journal
+        ends. None only when there is none. Several statements.
+        """
+        found: list[JournalRow] = []
+        missing = limit
+        while missing > 0:
+            asked = min(ROWS_AT_ONCE, missing)
+            rows = await self._rows(_AFTER, execution_id, after_seq, asked)
+            found += rows
+            if len(rows) < asked or _size(found) > _PAGE_BYTES:
+                break
+            missing -= sum(row.seq + row.count - 1 - max(after_seq, row.seq - 1) for row in rows)
+            after_seq = rows[-1].seq + rows[-1].count - 1
+        return found
+
+    async def events_before(self, execution_id: str, before_seq: int, limit: int) -> list[JournalRow]:
+        """The same from the other end: the last rows with events before `before_seq`, in order."""
+        found: list[JournalRow] = []
+        missing = limit
+        while missing > 0:
+            asked = min(ROWS_AT_ONCE, missing)
+            rows = await self._rows(_BEFORE, execution_id, before_seq, asked)
+            found += rows
+            if len(rows) < asked or _size(found) > _PAGE_BYTES:
+                break
+            missing -= sum(min(row.seq + row.count, before_seq) - row.seq for row in rows)
+            before_seq = rows[-1].seq
+        return found[::-1]
+
+    async def events_at(self, execution_id: str, seqs: Sequence[int]) -> list[JournalRow]:
+        """The rows that begin with these seqs, in order."""
+        return await self._rows(_AT, execution_id, list(seqs))
+
+    async def events_of_kinds(self, execution_id: str, after_seq: int, kinds: Collection[int]) -> list[JournalRow]:
+        """The next rows that begin after `after_seq` and may hold events of these kinds; none only when there is none."""
+        pattern = rf"\[({'|'.join(str(int(kind)) for kind in sorted(kinds))}),"
+        return await self._rows(_WITH_KINDS, execution_id, after_seq, pattern, ROWS_AT_ONCE)
+
+    async def values(self, execution_id: str, hashes: Collection[str]) -> dict[str, str]:
+        """Values kept beside the journal, by hash, as JSON text; what is not there is absent."""
+        rows = await self._pool.fetch(_VALUES, execution_id, sorted(hashes))
+        return {row[0]: row[1] for row in rows}
+
+    async def _rows(self, statement: str, *arguments: object) -> list[JournalRow]:
+        return [JournalRow(*row) for row in await self._pool.fetch(statement, *arguments)]
+
+
+def _size(rows: Sequence[JournalRow]) -> int:
+    return sum(len(row.events) for row in rows)
