@@ -5,17 +5,16 @@ protovalidate: `graph.nodes[0].block_id`, `inputs["name"]`.
 """
 
 import json
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, cast
 
 from buf.validate import validate_pb2
-from email_validator import EmailNotValidError, validate_email
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from mesh import jsoncheck
 from mesh.errors import Violation
+from mesh.rules import tests_of
 
 JSON_VALUE = "treadle.type.v1.JsonValue"
 # More would only hide the first ones.
@@ -23,10 +22,6 @@ MAX_VIOLATIONS = 50
 
 # Takes a value and its path; adds what is wrong.
 _Check = Callable[[Any, str, list[Violation]], None]
-# Says what is wrong with a plain value; empty when nothing is.
-_Test = Callable[[Any], str]
-
-_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
 
 
 def violations(message: Message) -> list[Violation]:
@@ -105,7 +100,7 @@ def _value_check(field: FieldDescriptor, rules: validate_pb2.FieldRules) -> _Che
 def _single_check(field: FieldDescriptor, rules: validate_pb2.FieldRules) -> _Check:
     if field.type == FieldDescriptor.TYPE_MESSAGE:
         return _message_check(_message_type(field))
-    tests = _tests(field, rules)
+    tests = tests_of(field, rules)
 
     def check(value: Any, path: str, found: list[Violation]) -> None:
         for test in tests:
@@ -173,77 +168,3 @@ def _map_check(field: FieldDescriptor, rules: validate_pb2.MapRules) -> _Check:
 
 def _message_type(field: FieldDescriptor) -> Descriptor:
     return cast(Descriptor, field.message_type)
-
-
-def _tests(field: FieldDescriptor, rules: validate_pb2.FieldRules) -> Sequence[_Test]:
-    if field.type == FieldDescriptor.TYPE_STRING:
-        return _string_tests(rules.string)
-    if field.type == FieldDescriptor.TYPE_ENUM:
-        return _enum_tests(field, rules.enum)
-    kind = rules.WhichOneof("type")
-    if kind in {"int32", "int64"}:
-        return _integer_tests(getattr(rules, kind))
-    return ()
-
-
-def _string_tests(rules: validate_pb2.StringRules) -> Sequence[_Test]:
-    # PostgreSQL cannot hold NUL in text, and nothing that people write needs it.
-    tests: list[_Test] = [lambda text: "must not hold a NUL character" if "\0" in text else ""]
-    if rules.HasField("min_len"):
-        tests.append(_min_len(rules.min_len))
-    if rules.HasField("max_len"):
-        tests.append(_max_len(rules.max_len))
-    if rules.HasField("max_bytes"):
-        highest = rules.max_bytes
-        tests.append(lambda text: f"must be at most {highest} bytes long" if len(text.encode()) > highest else "")
-    if rules.HasField("pattern"):
-        pattern = re.compile(rules.pattern)
-        tests.append(lambda text: "" if pattern.search(text) else f"must match {pattern.pattern}")
-    allowed = getattr(rules, "in")
-    if allowed:
-        words = frozenset(allowed)
-        tests.append(lambda text: "" if text in words else f"must be one of {', '.join(sorted(words))}")
-    if rules.email:
-        tests.append(_email)
-    if rules.uuid:
-        tests.append(lambda text: "" if _UUID.fullmatch(text) else "must be a UUID")
-    return tests
-
-
-def _min_len(lowest: int) -> _Test:
-    wrong = "must not be empty" if lowest == 1 else f"must be at least {lowest} characters long"
-    return lambda text: wrong if len(text) < lowest else ""
-
-
-def _max_len(highest: int) -> _Test:
-    return lambda text: f"must be at most {highest} characters long" if len(text) > highest else ""
-
-
-def _email(text: str) -> str:
-    try:
-        validate_email(text, check_deliverability=False, allow_domain_literal=False)
-    except EmailNotValidError:
-        return "must be an e-mail address"
-    return ""
-
-
-def _enum_tests(field: FieldDescriptor, rules: validate_pb2.EnumRules) -> Sequence[_Test]:
-    tests: list[_Test] = []
-    if rules.defined_only and field.enum_type is not None:
-        known = frozenset(field.enum_type.values_by_number)
-        tests.append(lambda number: "" if number in known else "must be a value that the enum names")
-    if rules.not_in:
-        refused = frozenset(rules.not_in)
-        tests.append(lambda number: "must be specified" if number in refused else "")
-    return tests
-
-
-def _integer_tests(rules: validate_pb2.Int32Rules | validate_pb2.Int64Rules) -> Sequence[_Test]:
-    tests: list[_Test] = []
-    if rules.HasField("gte"):
-        lowest = rules.gte
-        tests.append(lambda number: f"must be at least {lowest}" if number < lowest else "")
-    if rules.HasField("lte"):
-        highest = rules.lte
-        tests.append(lambda number: f"must be at most {highest}" if number > highest else "")
-    return tests
