@@ -36,7 +36,8 @@ class Settings(BaseSettings):
     drain_s: float = Field(10.0, ge=0, description="How long a stopping process finishes what it has in hand")
     drain_notice_s: float = Field(0.0, ge=0, description="Pause between NOT_SERVING and the stop, for load balancers to notice")
 
-    worker_slots: int = Field(64, ge=1, description="Executions that a worker runs at the same time")
+    worker_slots: int = Field(128, ge=1, description="Executions that a worker runs at the same time; an owner may fill seven eighths")
+    max_running_per_user: int = Field(256, ge=1, description="Executions of one user at work at the same time; more stay queued")
     lease_s: float = Field(2.5, gt=0, description="Life of a worker's lease on an execution")
     heartbeat_s: float = Field(0.75, gt=0, description="How often a worker renews its leases")
     sweep_s: float = Field(0.5, gt=0, description="How often lost executions are looked for")
@@ -44,6 +45,8 @@ class Settings(BaseSettings):
     max_emissions: int = Field(100_000, ge=1, description="Values that one execution may emit in all")
     node_timeout_s: float = Field(1800.0, gt=0, description="Longest run of one firing")
     http_block_allow_hosts: str = Field("", description="Hosts (`host` or `host:port`, comma-separated) the SSRF guard lets through")
+
+    test_hooks: str = Field("", description="Faults for tests at named points of a worker, `journal.commit.after:kill:3`; see its hooks")
 
     log_level: str = Field("info", description="debug, info, warning or error")
     log_format: str = Field("json", description="json or text")

@@ -75,6 +75,7 @@ class Publisher:
                     await bus.nc.publish(
                         subject, payload, headers={"Nats-Msg-Id": f"{item.execution_id}:{seq}", GRAPH_HEADER: item.graph_id}
                     )
+            await hook("publish.after")
 
 
 def _payloads(item: Committed) -> list[tuple[int, bytes]]:

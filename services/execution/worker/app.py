@@ -3,35 +3,49 @@
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import asyncpg
+import nats.errors
 
 from mesh.bus import Bus
 from mesh.ids import uuid7
 from mesh.logs import get_logger
 from mesh.resources import Resources
 from mesh.service import Running, Service
+from mesh.settings import Settings
 from services.block.sdk import BlockRegistry
+from services.execution.errors import DATABASE_AWAY
+from services.execution.notices import Notices
 from services.execution.publisher import Publisher
 from services.execution.repository import ExecutionRepository
 from services.execution.snapshots import Snapshots
+from services.execution.tree import Tree
+from services.execution.worker.aftermath import Aftermath
+from services.execution.worker.claims import Claims, Limits
 from services.execution.worker.dispatcher import Dispatcher
 from services.execution.worker.executor import NodeExecutor
+from services.execution.worker.hooks import arm_plan
 from services.execution.worker.journal import Journal
 from services.execution.worker.leases import Leases
+from services.execution.worker.letters import Letters
+from services.execution.worker.liveness import Liveness
 from services.execution.worker.manager import ExecutionManager
+from services.execution.worker.quarantine import Quarantine
 
 _log = get_logger("execution.worker")
 
 # The schema is the execution service's: the worker is its other half, and the only one that shares it.
 SCHEMA = "execution"
+# How often what a lost worker left to do after its commits is looked for.
+_AFTERMATH_S = 1.0
 
 
 @asynccontextmanager
 async def build(resources: Resources) -> AsyncIterator[Running]:
     """Runs a worker; at the end it hands its runs over to the others."""
+    arm_plan(resources.settings.test_hooks)
     worker = Worker(resources, (await resources.database(SCHEMA)).pool)
     worker.start()
     try:
@@ -50,7 +64,10 @@ class Worker:
         self._resources = resources
         self._bus: Bus | None = None
         self._publisher = Publisher()
-        self._journal = Journal(pool, settings.lease_s)
+        self._notices = Notices(self._publisher)
+        claims = Claims(pool, self.id, settings.lease_s, _limits(settings))
+        self._aftermath = Aftermath(Tree(pool), Letters(pool), claims, self._notices)
+        self._journal = Journal(pool, settings.lease_s, on_last=self._aftermath.add)
         repository = ExecutionRepository(pool)
         snapshots = Snapshots(repository, BlockRegistry.installed())
         self._manager = ExecutionManager(
@@ -61,22 +78,28 @@ class Worker:
             publisher=self._publisher,
             settings=settings,
         )
-        self._dispatcher = Dispatcher(self._manager, Leases(pool, self.id, settings.lease_s), settings)
+        quarantine = Quarantine(pool, self._publisher, settings.lease_s)
+        self._dispatcher = Dispatcher(self._manager, claims, Leases(pool, settings.lease_s), quarantine, settings)
+        self._liveness = Liveness(settings.database_url.get_secret_value(), self.id, self._dispatcher.database_was_away)
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     @property
     def is_healthy(self) -> bool:
         """True while every loop runs and the leases are being renewed."""
-        return self._dispatcher.is_healthy and not any(task.done() for task in self._tasks.values())
+        return self._dispatcher.is_healthy and self._liveness.held.is_set() and not any(task.done() for task in self._tasks.values())
 
     def start(self) -> None:
         """Starts the loops. Needs neither database nor bus to be up."""
         loops = {
+            "life": self._liveness.run(),
             "journal": self._journal.run(),
+            "aftermath": self._aftermath.run(),
+            "aftermath sweeps": self._run_aftermath_sweeps(),
             "publisher": self._publisher.run(),
             "claims": self._dispatcher.run_claims(),
             "heartbeats": self._dispatcher.run_heartbeats(),
-            "sweeps": self._dispatcher.run_sweeps(),
+            "sweeps": self._when_alive(self._dispatcher.run_sweeps),
+            "refills": self._when_alive(self._dispatcher.run_refills),
             "bus": self._run_bus(),
         }
         for name, loop in loops.items():
@@ -86,23 +109,42 @@ class Worker:
     async def stop(self) -> None:
         """Takes nothing new, hands the runs over, and ends."""
         await self._dispatcher.finish_claims()
-        await self._end("bus", "sweeps", "claims")
+        await self._end("bus", "sweeps", "refills", "claims")
         leases = await self._manager.stop(self._resources.settings.drain_s)
         if leases:
             await self._dispatcher.release(leases, self._bus)
         await self._publisher.flush()
-        await self._end("heartbeats", "journal", "publisher")
+        await self._end("heartbeats", "journal", "publisher", "aftermath", "aftermath sweeps", "life")
 
     async def _run_bus(self) -> None:
-        self._bus = await self._resources.bus()
-        self._publisher.attach(self._bus)
-        await self._dispatcher.run_bus(self._bus)
+        self._bus = bus = await self._resources.bus()
+        self._notices.attach(self._bus)
+        await self._when_alive(lambda: self._dispatcher.run_bus(bus))
+
+    async def _when_alive(self, loop: Callable[[], Awaitable[None]]) -> None:
+        """Takes no execution before others can see that this worker lives."""
+        await self._liveness.held.wait()
+        await loop()
+
+    async def _run_aftermath_sweeps(self) -> None:
+        while True:
+            await asyncio.sleep(_AFTERMATH_S)
+            try:
+                await self._aftermath.sweep()
+            except (*DATABASE_AWAY, nats.errors.Error) as error:
+                _log.warning("aftermath_waits", error=type(error).__name__)
 
     async def _end(self, *names: str) -> None:
         tasks = [self._tasks.pop(name) for name in names if name in self._tasks]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _limits(settings: Settings) -> Limits:
+    """An eighth of the slots is kept for owners who have little at work here."""
+    slots = settings.worker_slots
+    return Limits(settings.max_running_per_user, max(slots - max(slots // 8, 1), 1))
 
 
 def _report(task: asyncio.Task[None]) -> None:

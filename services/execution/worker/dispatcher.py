@@ -1,6 +1,8 @@
 """The dispatcher: brings executions to this worker and keeps their leases.
 
 PostgreSQL decides who runs what; the bus only wakes. What the bus loses, the sweep finds; what a dead worker held, the sweep takes over.
+While executions wait for slots or for their owners' limits, this worker is *behind*: then it looks in the database whom to serve next,
+and what the bus brings says nothing new.
 """
 
 import asyncio
@@ -16,17 +18,23 @@ from mesh.group_commit import GroupCommit
 from mesh.ids import canonical_uuid
 from mesh.logs import get_logger
 from mesh.settings import Settings
-from mesh.streams import CONTROL_CANCEL, DISPATCH_RUN
+from mesh.streams import CONTROL_CANCEL, CONTROL_SIGNAL, DISPATCH_RUN
 from services.execution.errors import DATABASE_AWAY
+from services.execution.worker.claims import Claims
 from services.execution.worker.hooks import hook
-from services.execution.worker.leases import Leases
+from services.execution.worker.leases import Claim, Leases
 from services.execution.worker.manager import ExecutionManager
 from services.execution.worker.pull import Pull
+from services.execution.worker.quarantine import Quarantine
 
 _log = get_logger("execution.dispatcher")
 
-# A queued execution this old has lost its message, or waits for want of slots; a worker with a free slot takes it either way.
-QUEUED_FOR_S = 2.0
+# A queued execution this old has lost its message, or waits for slots or limits.
+QUEUED_FOR_S = 0.5
+# While behind: how often freed slots are filled, and how many messages are taken at a time to be done with them.
+REFILL_S = 0.02
+_IDLE_REFILL_S = 0.1
+_DRAIN = 256
 _MISSED_BEATS = 5
 _RETRY_S = 0.5
 _FINISH_S = 1.0
@@ -34,14 +42,18 @@ _BUS_AWAY = (OSError, TimeoutError, nats.errors.Error)
 
 
 class Dispatcher:
-    """Claims executions for a manager, renews their leases, and passes on who wants to stop them."""
+    """Claims executions for a manager, renews their leases, and passes on what callers want of them."""
 
-    def __init__(self, manager: ExecutionManager, leases: Leases, settings: Settings) -> None:
+    def __init__(self, manager: ExecutionManager, claims: Claims, leases: Leases, quarantine: Quarantine, settings: Settings) -> None:
         self._manager = manager
+        self._claims = claims
         self._leases = leases
+        self._quarantine = quarantine
         self._settings = settings
-        self._claims: GroupCommit[Msg] = GroupCommit(self._claim, max_batch=256)
+        self._incoming: GroupCommit[Msg] = GroupCommit(self._claim, max_batch=_DRAIN)
         self._last_beat = time.monotonic()
+        self._steady_from = 0.0
+        self._behind = asyncio.Event()
         # Held from the claim to its acceptance: a claim that is cut between the two would strand its runs for a lease.
         self._claiming = asyncio.Lock()
 
@@ -50,26 +62,45 @@ class Dispatcher:
         """True while the leases are being renewed."""
         return time.monotonic() - self._last_beat < _MISSED_BEATS * self._settings.heartbeat_s + _RETRY_S
 
+    def database_was_away(self) -> None:
+        """Leases may have run out although their workers live: they get the time to renew them before anyone takes their runs."""
+        self._steady_from = time.monotonic() + self._settings.lease_s
+
     async def run_claims(self) -> None:
         """Claims what the bus brings, in batches, until cancelled."""
-        await self._claims.run()
+        await self._incoming.run()
+
+    async def run_refills(self) -> None:
+        """While behind, fills slots as they become free, fairly; until cancelled."""
+        while True:
+            await self._behind.wait()
+            pause_s = REFILL_S
+            try:
+                pause_s = await self._refill()
+            except DATABASE_AWAY as error:
+                self._away("refill", error)
+            await asyncio.sleep(pause_s)
 
     async def run_heartbeats(self) -> None:
         """Renews the leases until cancelled."""
         await self._every(self._settings.heartbeat_s, self._beat)
 
     async def run_sweeps(self) -> None:
-        """Looks for lost executions until cancelled."""
+        """Looks for executions that are lost, due or forgotten, until cancelled."""
         await self._every(self._settings.sweep_s, self._sweep)
 
     async def run_bus(self, bus: Bus) -> None:
         """Listens to the bus until cancelled."""
-        subscription = await bus.nc.subscribe(CONTROL_CANCEL, cb=self._on_cancel)
+        subscriptions = [
+            await bus.nc.subscribe(CONTROL_CANCEL, cb=self._on_cancel),
+            await bus.nc.subscribe(CONTROL_SIGNAL, cb=self._on_signal),
+        ]
         try:
-            await Pull(bus, lambda: self._manager.free, self._manager.slot_freed, self._claims.add).run()
+            await Pull(bus, self._wanted, self._manager.slot_freed, self._incoming.add).run()
         finally:
             if bus.is_connected:
-                await subscription.unsubscribe()
+                for subscription in subscriptions:
+                    await subscription.unsubscribe()
 
     async def finish_claims(self) -> None:
         """Waits for the claim at work and lets no other begin; gives up on a database that does not answer."""
@@ -90,34 +121,73 @@ class Dispatcher:
                 await bus.nc.publish(DISPATCH_RUN, execution_id.encode())
             await bus.nc.flush()
 
+    def _wanted(self) -> int:
+        """Messages that may come now."""
+        return _DRAIN if self._behind.is_set() else self._manager.free
+
     async def _claim(self, messages: list[Msg]) -> None:
         found = (canonical_uuid(message.data.decode(errors="replace")) for message in messages)
-        ids = [execution_id for execution_id in found if execution_id]
+        ids = list(dict.fromkeys(execution_id for execution_id in found if execution_id))
         try:
             async with self._claiming:
-                await hook("claim.before")
-                claims = await self._leases.claim(ids)
-                await hook("claim.after")
-                self._manager.accept(claims)
+                # What is queued gets its turn by the refill; what goes on (it was parked, or released) is still taken from here.
+                is_behind = self._behind.is_set()
+                fitting = ids[: self._manager.free]
+                if fitting:
+                    await hook("claim.before")
+                    claims = await self._claims.claim(fitting, with_queued=not is_behind)
+                    await hook("claim.after")
+                    await self._accept(claims)
+                    if not is_behind and len(claims) < len(ids):
+                        self._fall_behind()
         except DATABASE_AWAY as error:
             # Not acknowledged: they come again, if the sweep is not faster.
-            _log.warning("claim_failed", executions=len(ids), error=type(error).__name__)
+            self._away("claim", error)
             return
+        await hook("ack.before")
         for message in messages:
             try:
                 await message.ack()
             except _BUS_AWAY:
                 return
 
-    async def _sweep(self) -> None:
-        free = self._manager.free
-        if free <= 0:
-            return
+    async def _refill(self) -> float:
+        """Claims for all free slots. Returns how long to wait before the next time."""
         async with self._claiming:
-            claims = await self._leases.claim_stranded(free, QUEUED_FOR_S)
-            self._manager.accept(claims)
-        if claims:
-            _log.info("swept", executions=len(claims), resumed=sum(claim.last_seq > 1 for claim in claims))
+            free = self._manager.free
+            if free <= 0:
+                return REFILL_S
+            claims = await self._claims.claim_queued(free)
+            await self._accept(claims)
+        if len(claims) < free and not await self._claims.is_any_queued(QUEUED_FOR_S):
+            self._behind.clear()
+        return REFILL_S if claims else _IDLE_REFILL_S
+
+    async def _sweep(self) -> None:
+        is_steady = time.monotonic() >= self._steady_from
+        async with self._claiming:
+            free = self._manager.free
+            lost = await self._claims.claim_lost(free) if free > 0 and is_steady else []
+            await self._accept(lost)
+            # While others wait in the queue, those that go on leave them half of what is free.
+            free = self._manager.free
+            due = await self._claims.claim_due((free + 1) // 2 if self._behind.is_set() else free) if free > 0 else []
+            await self._accept(due)
+        if lost or due:
+            _log.info("swept", lost=len(lost), due=len(due))
+        if not self._behind.is_set() and await self._claims.is_any_queued(QUEUED_FOR_S):
+            self._fall_behind()
+
+    async def _accept(self, claims: list[Claim]) -> None:
+        self._manager.accept([claim for claim in claims if not self._quarantine.is_due(claim)])
+        for claim in claims:
+            if self._quarantine.is_due(claim):
+                await self._quarantine.end(claim)
+
+    def _fall_behind(self) -> None:
+        self._behind.set()
+        # The pull waits for this to ask for messages again.
+        self._manager.slot_freed.set()
 
     async def _beat(self) -> None:
         held = self._manager.held
@@ -128,15 +198,24 @@ class Dispatcher:
                 self._manager.lose(execution_id)
             for execution_id in renewal.cancelled:
                 self._manager.cancel(execution_id)
+            for execution_id in renewal.signalled:
+                self._manager.signal(execution_id)
         self._last_beat = time.monotonic()
 
     async def _on_cancel(self, message: Msg) -> None:
         self._manager.cancel(message.data.decode(errors="replace"))
+
+    async def _on_signal(self, message: Msg) -> None:
+        self._manager.signal(message.data.decode(errors="replace"))
 
     async def _every(self, period_s: float, step: Callable[[], Awaitable[None]]) -> None:
         while True:
             try:
                 await step()
             except DATABASE_AWAY as error:
-                _log.warning("database_away", step=step.__name__, error=type(error).__name__)
+                self._away(step.__name__, error)
             await asyncio.sleep(period_s)
+
+    def _away(self, step: str, error: BaseException) -> None:
+        _log.warning("database_away", step=step, error=type(error).__name__)
+        self.database_was_away()

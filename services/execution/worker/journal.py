@@ -38,7 +38,7 @@ WITH batch AS ({_BATCH}),
 moved AS (
     UPDATE execution e SET
         last_seq = b.seq + b.count - 1,
-        attempts = CASE WHEN b.progress OR b.parked THEN 0 ELSE e.attempts END,
+        attempts = CASE WHEN (b.progress OR b.parked) AND NOT b.dead THEN 0 ELSE e.attempts END,
         lease_until = CASE WHEN b.status = '' THEN now() + make_interval(secs => $17) END,
         worker_id = CASE WHEN b.parked THEN '' ELSE e.worker_id END,
         wake_time = CASE WHEN NOT b.parked THEN NULL WHEN e.signals > b.seen OR e.cancel_requested THEN now()
@@ -164,11 +164,11 @@ _US_PER_S = 1_000_000
 class Journal:
     """Writes the journals of one worker's runs: at most one statement in flight, which carries everything new."""
 
-    def __init__(self, pool: asyncpg.Pool, lease_s: float, *, now_failing: Callable[[bool], None] = lambda _: None) -> None:
-        """`lease_s` is what each commit adds to the lease. `now_failing` is told when the database goes away and comes back."""
+    def __init__(self, pool: asyncpg.Pool, lease_s: float, *, on_last: Callable[[Entry], None] = lambda _: None) -> None:
+        """`lease_s` is what each commit adds to the lease. `on_last` gets each committed entry that parks or ends its run."""
         self._pool = pool
         self._lease_s = lease_s
-        self._now_failing = now_failing
+        self._on_last = on_last
         self._dirty: set[Author] = set()
         self._group: GroupCommit[Author] = GroupCommit(self._commit)
 
@@ -201,6 +201,8 @@ class Journal:
         for author, entry in pairs:
             if entry.execution_id in kept:
                 author.on_committed(entry)
+                if entry.ending is not None:
+                    self._on_last(entry)
             else:
                 author.on_fenced()
 
@@ -217,7 +219,6 @@ class Journal:
             except DATABASE_AWAY as error:
                 if not is_repeat:
                     _log.warning("journal_waits_for_database", entries=len(entries), error=type(error).__name__)
-                    self._now_failing(True)
                 is_repeat = True
                 await asyncio.sleep(_RETRY_PAUSE_S)
             except Exception as error:  # noqa: BLE001,RUF100 - one entry that the database refuses must not stop the others
@@ -226,8 +227,6 @@ class Journal:
                     return set()
                 return set().union(*[await self._write_surely([entry]) for entry in entries])
             else:
-                if is_repeat:
-                    self._now_failing(False)
                 return kept
 
 

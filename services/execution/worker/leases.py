@@ -1,59 +1,15 @@
 """Leases: which worker runs what, by the database's clock.
 
-A claim is one conditional UPDATE that makes `epoch` one more; whoever claimed before is fenced off by that. A worker that dies leaves
-its leases to run out; one that stops hands them back. A run that waits for an answer or a time has no lease: it is claimed when due.
+A worker that dies leaves its leases to run out; one that stops hands them back. A run that waits for an answer or a time has no lease.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import asyncpg
 
 # Longer than any of these takes: the database does not answer, and the caller tries again.
 _TIMEOUT_S = 5.0
-
-_GIVE = """
-UPDATE execution e SET
-    status = 'RUNNING',
-    epoch = e.epoch + 1,
-    worker_id = $2,
-    lease_until = now() + make_interval(secs => $3),
-    wake_time = NULL,
-    attempts = e.attempts + 1,
-    start_time = coalesce(e.start_time, clock_timestamp())
-FROM mine WHERE e.id = mine.id
-RETURNING e.id::text, e.owner_id, e.graph_id, e.graph_version, e.inputs, e.input_masks, e.epoch, e.last_seq, e.attempts,
-    e.cancel_requested, e.dry_run, extract(epoch FROM e.start_time)::float8 AS start_time_s,
-    e.signals, e.parent_id::text, e.parent_firing, e.root_id::text, e.depth, e.retry_of::text, e.timezone
-"""
-
-# A row that someone else has locked is being claimed or cancelled: leave it, the sweep comes back.
-# A timer's message may come a little before its time by the database's clock; the run waits for the rest by itself.
-_CLAIM = f"""
-WITH mine AS (
-    SELECT id FROM execution
-    WHERE id = ANY($1::text[]::uuid[])
-        AND (status = 'QUEUED' OR (status = 'RUNNING' AND worker_id <> '' AND lease_until < now()) OR wake_time < now() + interval '0.2 s')
-    FOR UPDATE SKIP LOCKED
-)
-{_GIVE}
-"""  # noqa: S608 - composed of constants
-
-_CLAIM_STRANDED = f"""
-WITH lost AS (
-    SELECT id FROM execution WHERE status = 'RUNNING' AND worker_id <> '' AND lease_until < now()
-    ORDER BY lease_until LIMIT $1 FOR UPDATE SKIP LOCKED
-), due AS (
-    SELECT id FROM execution WHERE wake_time < now() ORDER BY wake_time LIMIT $1 FOR UPDATE SKIP LOCKED
-), forgotten AS (
-    SELECT id FROM execution WHERE status = 'QUEUED' AND create_time < now() - make_interval(secs => $4)
-    ORDER BY create_time LIMIT $1 FOR UPDATE SKIP LOCKED
-), mine AS (
-    SELECT id FROM (SELECT id, 0 AS rank FROM lost UNION ALL SELECT id, 1 FROM due UNION ALL SELECT id, 2 FROM forgotten) found
-    ORDER BY rank LIMIT $1
-)
-{_GIVE}
-"""  # noqa: S608
 
 # A row that is locked is being committed by our own journal, which renews the lease as well.
 _RENEW = """
@@ -65,7 +21,7 @@ WITH held AS (
 )
 UPDATE execution e SET lease_until = now() + make_interval(secs => $3)
 FROM held WHERE e.id = held.id
-RETURNING e.id::text, e.cancel_requested, e.signals
+RETURNING e.id::text, e.cancel_requested, e.signals > 0
 """
 
 # A run that has ended under our own epoch is not lost: its last commit is just being answered.
@@ -118,30 +74,19 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Renewal:
-    """What a heartbeat found: runs that a caller wants stopped, runs that are no longer ours, and how many answers each run has got."""
+    """What a heartbeat found: runs that a caller wants stopped, runs that are no longer ours, and runs that have got answers."""
 
     cancelled: frozenset[str]
     lost: frozenset[str]
-    signals: Mapping[str, int]
+    signalled: frozenset[str]
 
 
 class Leases:
-    """The leases of one worker. `worker_id` only tells people who holds what; the fence is the epoch."""
+    """The leases of one worker. The fence is the epoch."""
 
-    def __init__(self, pool: asyncpg.Pool, worker_id: str, lease_s: float) -> None:
+    def __init__(self, pool: asyncpg.Pool, lease_s: float) -> None:
         self._pool = pool
-        self._worker_id = worker_id
         self._lease_s = lease_s
-
-    async def claim(self, execution_ids: Sequence[str]) -> list[Claim]:
-        """Claims those of the given executions that wait or have lost their worker."""
-        rows = await self._pool.fetch(_CLAIM, list(execution_ids), self._worker_id, self._lease_s, timeout=_TIMEOUT_S)
-        return [Claim(*row) for row in rows]
-
-    async def claim_stranded(self, limit: int, queued_for_s: float) -> list[Claim]:
-        """Claims executions whose lease ran out, then parked ones that are due, then those queued longer than `queued_for_s`."""
-        rows = await self._pool.fetch(_CLAIM_STRANDED, limit, self._worker_id, self._lease_s, queued_for_s, timeout=_TIMEOUT_S)
-        return [Claim(*row) for row in rows]
 
     async def renew(self, held: Iterable[tuple[str, int]]) -> Renewal:
         """Renews leases given as (execution id, epoch), in one statement."""
@@ -151,7 +96,7 @@ class Leases:
         unsure = [pair for pair in zip(ids, epochs, strict=True) if pair[0] not in renewed]
         lost = await self._pool.fetch(_NOT_HELD, *_columns(unsure), timeout=_TIMEOUT_S) if unsure else ()
         cancelled = frozenset(row[0] for row in rows if row[1])
-        return Renewal(cancelled, frozenset(row[0] for row in lost), {row[0]: row[2] for row in rows})
+        return Renewal(cancelled, frozenset(row[0] for row in lost), frozenset(row[0] for row in rows if row[2]))
 
     async def release(self, held: Iterable[tuple[str, int]]) -> list[str]:
         """Gives leases back, so that another worker may claim at once. Returns the executions released."""

@@ -5,6 +5,7 @@ from typing import Any
 
 import asyncpg
 
+from services.execution.worker.claims import Claims, Limits
 from services.execution.worker.journal import Ending, Entry, Journal, append, find_committed
 from services.execution.worker.leases import Leases
 from tests.integration.execution.conftest import Lab
@@ -13,10 +14,15 @@ from tests.integration.execution.graphs import chain
 LEASE_S = 5.0
 
 
+def claims_of(lab: Lab, worker: str, everywhere: int = 1000, here: int = 1000) -> Claims:
+    """What a worker claims by."""
+    return Claims(lab.pool, worker, LEASE_S, Limits(everywhere, here))
+
+
 async def claimed(lab: Lab, worker: str) -> Any:
     """An execution that a worker has claimed."""
     execution_id = await lab.start(chain(1), X=1)
-    (claim,) = await Leases(lab.pool, worker, LEASE_S).claim([execution_id])
+    (claim,) = await claims_of(lab, worker).claim([execution_id])
     return claim
 
 
@@ -34,7 +40,7 @@ async def test_the_second_writer_is_refused(lab: Lab) -> None:
     first = await claimed(lab, "a")
     assert await append(lab.pool, [entry(first, 2)], LEASE_S) == {first.execution_id}
     await expire(lab, first.execution_id)
-    (second,) = await Leases(lab.pool, "b", LEASE_S).claim([first.execution_id])
+    (second,) = await claims_of(lab, "b").claim([first.execution_id])
     assert (second.epoch, second.last_seq) == (first.epoch + 1, 2)
     assert await append(lab.pool, [entry(first, 3)], LEASE_S) == set()
     assert await append(lab.pool, [entry(second, 3)], LEASE_S) == {first.execution_id}
@@ -66,30 +72,30 @@ async def test_the_primary_key_stands_behind_the_fence(lab: Lab) -> None:
 
 async def test_a_held_lease_is_not_claimed(lab: Lab) -> None:
     claim = await claimed(lab, "a")
-    assert await Leases(lab.pool, "b", LEASE_S).claim([claim.execution_id]) == []
+    assert await claims_of(lab, "b").claim([claim.execution_id]) == []
 
 
 async def test_an_execution_is_claimed_once_by_many(lab: Lab) -> None:
     ids = [await lab.start(chain(1), X=1) for _ in range(20)]
-    claims = await asyncio.gather(*(Leases(lab.pool, f"w{at}", LEASE_S).claim(ids) for at in range(6)))
+    claims = await asyncio.gather(*(claims_of(lab, f"w{at}").claim(ids) for at in range(6)))
     found = [claim.execution_id for batch in claims for claim in batch]
-    found += [claim.execution_id for claim in await Leases(lab.pool, "late", LEASE_S).claim(ids)]
+    found += [claim.execution_id for claim in await claims_of(lab, "late").claim(ids)]
     assert sorted(found) == sorted(ids)
 
 
 async def test_a_released_lease_is_free_at_once(lab: Lab) -> None:
     claim = await claimed(lab, "a")
-    await Leases(lab.pool, "a", LEASE_S).release([(claim.execution_id, claim.epoch)])
-    (again,) = await Leases(lab.pool, "b", LEASE_S).claim([claim.execution_id])
+    await Leases(lab.pool, LEASE_S).release([(claim.execution_id, claim.epoch)])
+    (again,) = await claims_of(lab, "b").claim([claim.execution_id])
     assert (again.epoch, again.attempts) == (2, 1)
 
 
 async def test_a_heartbeat_tells_what_is_lost_and_what_is_cancelled(lab: Lab) -> None:
     kept, lost, cancelled = [await claimed(lab, "a") for _ in range(3)]
     await expire(lab, lost.execution_id)
-    await Leases(lab.pool, "b", LEASE_S).claim([lost.execution_id])
+    await claims_of(lab, "b").claim([lost.execution_id])
     await lab.tree.stop([cancelled.execution_id], "[[7,1]]")
-    renewal = await Leases(lab.pool, "a", LEASE_S).renew([(claim.execution_id, claim.epoch) for claim in (kept, lost, cancelled)])
+    renewal = await Leases(lab.pool, LEASE_S).renew([(claim.execution_id, claim.epoch) for claim in (kept, lost, cancelled)])
     assert renewal.lost == {lost.execution_id}
     assert renewal.cancelled == {cancelled.execution_id}
 

@@ -1,0 +1,53 @@
+"""The sign of life of a worker: a lock in the database, on a connection of its own, that is gone when the worker's process is gone."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+
+import asyncpg
+
+from mesh.logs import get_logger
+from services.execution.errors import DATABASE_AWAY
+
+_log = get_logger("execution.liveness")
+
+# First key of the locks: a number that nobody else takes. The second is the hash of the worker's id. Two workers with the same hash keep
+# each other's runs until their leases run out, no more.
+LOCK_CLASS = 0x7472
+LOCK_OF_WORKER = "(hashtext(worker_id)::bigint & 4294967295)"
+
+_LOCK = "SELECT pg_advisory_lock_shared($1, hashtext($2))"
+_CONNECT_S = 5.0
+_RETRY_S = 0.25
+
+
+class Liveness:
+    """Holds the lock whenever the database is there. `lost` is called each time it was lost, with the connection."""
+
+    def __init__(self, url: str, worker_id: str, lost: Callable[[], None]) -> None:
+        self._url = url
+        self._worker_id = worker_id
+        self._lost = lost
+        self.held = asyncio.Event()
+
+    async def run(self) -> None:
+        """Keeps the lock until cancelled; the connection ends then, and the lock with it."""
+        while True:
+            with suppress(*DATABASE_AWAY):
+                await self._hold()
+            await asyncio.sleep(_RETRY_S)
+
+    async def _hold(self) -> None:
+        ended = asyncio.Event()
+        connection = await asyncpg.connect(self._url, timeout=_CONNECT_S, server_settings={"application_name": "treadle-worker-life"})
+        try:
+            connection.add_termination_listener(lambda _: ended.set())
+            await connection.execute(_LOCK, LOCK_CLASS, self._worker_id, timeout=_CONNECT_S)
+            self.held.set()
+            await ended.wait()
+            _log.warning("sign_of_life_lost")
+        finally:
+            connection.terminate()
+            if self.held.is_set():
+                self.held.clear()
+                self._lost()
