@@ -75,7 +75,8 @@ WITH RECURSIVE steps AS (
     SELECT q.id, coalesce(everywhere, 0) + q.place AS rank, q.create_time
     FROM owners LEFT JOIN busy USING (owner_id) CROSS JOIN LATERAL (
         SELECT id, create_time, row_number() OVER (ORDER BY create_time) AS place FROM (
-            SELECT id, create_time FROM execution WHERE status = 'QUEUED' AND owner_id = owners.owner_id ORDER BY create_time LIMIT 2 * $5::int
+            SELECT id, create_time FROM execution WHERE status = 'QUEUED' AND owner_id = owners.owner_id
+            ORDER BY create_time LIMIT 2 * $5::int
         ) oldest
     ) q
     WHERE coalesce(everywhere, 0) + q.place <= $3 AND coalesce(here, 0) + q.place <= $4
@@ -95,7 +96,8 @@ WITH alive AS (
     SELECT id FROM execution
     WHERE status = 'RUNNING' AND worker_id <> '' AND (
         lease_until < now()
-        OR (lease_until < now() + make_interval(secs => $2::float8 - $4::float8) AND {LOCK_OF_WORKER} NOT IN (SELECT objid::bigint FROM alive))
+        OR (lease_until < now() + make_interval(secs => $2::float8 - $4::float8)
+            AND {LOCK_OF_WORKER} NOT IN (SELECT objid::bigint FROM alive))
     )
     ORDER BY lease_until LIMIT $3 FOR UPDATE SKIP LOCKED
 )
