@@ -23,14 +23,24 @@ _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 
 
+class TooDeepError(ValueError):
+    """The text nests deeper than MAX_DEPTH."""
+
+    def __init__(self) -> None:
+        """Says so."""
+        super().__init__(f"nests deeper than {MAX_DEPTH} levels")
+
+
 def check(text: bytes) -> Any:
-    """Returns the value as orjson sees it (integers beyond 64 bits inexact). Raises ValueError, with a sentence for people."""
+    """Returns the value as orjson sees it (integers beyond 64 bits inexact). Raises ValueError, with a sentence for people, for depth
+    TooDeepError.
+    """
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError as error:
         value = _check_long_integers(text, error)
     if text.count(b"[") + text.count(b"{") > MAX_DEPTH and depth(text) > MAX_DEPTH:
-        raise ValueError(f"nests deeper than {MAX_DEPTH} levels")
+        raise TooDeepError
     if len(text) > MAX_DIGITS and _HUGE_DIGITS.search(text) and _HUGE_DIGITS.search(_outside_strings(text)):
         raise ValueError(f"holds a number with more than {MAX_DIGITS} digits")
     return value
@@ -51,6 +61,8 @@ def _outside_strings(text: bytes) -> bytes:
 
 def _check_long_integers(text: bytes, error: orjson.JSONDecodeError) -> Any:
     """A second look: orjson refuses integers beyond the range of a double, which are JSON that we keep."""
+    if error.msg.startswith("depth limit"):
+        raise TooDeepError from None
     if _LONG_RUN.search(text):
         bare = _shorten_integers(text)
         try:

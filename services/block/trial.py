@@ -10,7 +10,7 @@ from mesh import jsontext
 from services.block.errors import input_invalid, too_slow
 from services.block.sdk import Block, BlockContext, BlockError
 from services.block.sdk.inputs import NotReady, input_plan
-from services.block.sdk.run import run_block
+from services.block.sdk.run import run_alone
 
 # The answer is one message; what is larger cannot be sent.
 MAX_OUTPUT_BYTES = 3 * 1024 * 1024
@@ -43,9 +43,9 @@ async def try_block(block: Block, inputs: Mapping[str, Any], ctx: BlockContext, 
     trial = Trial()
     size = 0
     try:
-        async with asyncio.timeout(timeout_s), aclosing(run_block(block, prepared.data, ctx)) as outputs:
+        async with asyncio.timeout(timeout_s), aclosing(run_alone(block, prepared.data, ctx)) as outputs:
             async for pin, value in outputs:
-                text = jsontext.dumps(value)
+                text = _text(pin, value)
                 size += len(text.encode()) + len(pin)
                 if size > MAX_OUTPUT_BYTES:
                     trial.error = f"The outputs are larger than {MAX_OUTPUT_BYTES} bytes"
@@ -56,3 +56,13 @@ async def try_block(block: Block, inputs: Mapping[str, Any], ctx: BlockContext, 
     except TimeoutError:
         raise too_slow() from None
     return trial
+
+
+def _text(pin: str, value: Any) -> str:
+    """JSON text that can be sent. Raises BlockError: a block may emit halves of characters, or integers too long to be written."""
+    try:
+        text = jsontext.dumps(value)
+        text.encode()
+    except (TypeError, ValueError) as error:
+        raise BlockError(f"the value on pin {pin} cannot be written as JSON", kind=type(error).__name__) from error
+    return text

@@ -8,6 +8,7 @@ from mesh import jsontext
 from services.block.library.support.files import read_text
 from services.block.library.support.offload import offloaded
 from services.block.sdk import Block, BlockContext, BlockError, BlockInput, BlockOutput, BlockResult, Category, Effect, Vector, pin
+from services.block.sdk.jsonread import read_json
 
 _MAX_CELL_CHARS = 10 * 1024 * 1024
 # Larger tables are read in a thread.
@@ -57,7 +58,7 @@ class JSONDecoderBlock(Block):
 
     async def run(self, input: Input, ctx: BlockContext) -> BlockResult:
         """Fails for text that is not JSON."""
-        yield "data", jsontext.loads(input.json_str)
+        yield "data", read_json(input.json_str)
 
     vectors = (
         Vector(input={"json_str": '{"b": [1, 9007199254740993]}'}, outputs=[("data", {"b": [1, 9007199254740993]})]),

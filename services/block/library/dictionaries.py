@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from mesh import jsontext
 from services.block.sdk import Block, BlockContext, BlockError, BlockInput, BlockOutput, BlockResult, Category, Effect, Vector, pin
+from services.block.sdk.jsonread import read_json
 
 # What a plain number answers to by name, as it would in Python.
 _NUMBER_PARTS = frozenset({"real", "imag", "numerator", "denominator"})
@@ -90,7 +90,7 @@ class FindInDictionaryBlock(Block):
 
     async def run(self, input: Input, ctx: BlockContext) -> BlockResult:
         """Fails when text input is not JSON."""
-        holder = jsontext.loads(input.input) if isinstance(input.input, str) else input.input
+        holder = read_json(input.input) if isinstance(input.input, str) else input.input
         is_found, value = _found(holder, input.key)
         if is_found:
             yield "output", value

@@ -8,6 +8,8 @@ from services.block.sdk import Block, BlockContext, BlockError, BlockInput, Bloc
 
 Items: TypeAlias = list[Any]
 _GAP = object()
+# Padding can make far more items than came in.
+MAX_CELLS = 1_000_000
 
 
 class ListsInput(BlockInput):
@@ -103,7 +105,13 @@ class InterleaveListsBlock(Block):
 
     async def run(self, input: ListsInput, ctx: BlockContext) -> BlockResult:
         """Never fails."""
-        mixed = [item for row in zip_longest(*input.lists, fillvalue=_GAP) for item in row if item is not _GAP]
+        mixed: Items = []
+        waiting = [iter(items) for items in input.lists]
+        while waiting:
+            # Lists that are used up leave the round: many short ones beside a long one would cost their product otherwise.
+            turn = [(rest, next(rest, _GAP)) for rest in waiting]
+            waiting = [rest for rest, item in turn if item is not _GAP]
+            mixed += [item for _, item in turn if item is not _GAP]
         yield "interleaved_list", mixed
         yield "length", len(mixed)
 
@@ -130,10 +138,12 @@ class ZipListsBlock(Block):
         length: int = pin(description="The number of rows")
 
     async def run(self, input: Input, ctx: BlockContext) -> BlockResult:
-        """Never fails."""
+        """Fails when the rows would have more than MAX_CELLS items in all."""
         length = max(map(len, input.lists), default=0)
         if not input.pad_to_longest:
             length = min(map(len, input.lists), default=0)
+        if length * len(input.lists) > MAX_CELLS:
+            raise BlockError(f"The rows would have more than {MAX_CELLS} items")
         rows = zip_longest(*input.lists, fillvalue=input.fill_value)
         zipped = [list(row) for row in islice(rows, length)]
         yield "zipped_list", zipped

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable
 from enum import StrEnum
 from typing import Any
 
-from mesh import jsontext
 from services.block.sdk import (
     Block,
     BlockContext,
@@ -19,6 +18,7 @@ from services.block.sdk import (
     pin,
 )
 from services.block.sdk.coercion import convert
+from services.block.sdk.jsonread import read_json
 
 # From here on a float no longer holds every integer.
 _EXACT_LIMIT = 2**53
@@ -182,7 +182,7 @@ def _as_number(value: Any) -> Any:
 def _parsed(text: str) -> Any:
     if len(text.encode("utf-8", "surrogatepass")) > MAX_ITEMS_TEXT_BYTES:
         raise BlockError(f"The text of items is larger than {MAX_ITEMS_TEXT_BYTES} bytes")
-    return jsontext.loads(text)
+    return read_json(text)
 
 
 def _numbered(items: Any) -> Iterable[tuple[Any, Any]]:

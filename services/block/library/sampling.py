@@ -91,8 +91,9 @@ def _stratified(items: list[Any], size: int, chance: random.Random, input: DataS
     for members in groups.values():
         share = max(1, int(len(members) / len(items) * size))
         picked += chance.sample(members, min(share, len(members)))
-    rest = [index for index in range(len(items)) if index not in set(picked)]
     if len(picked) < size:
+        taken = set(picked)
+        rest = [index for index in range(len(items)) if index not in taken]
         picked += chance.sample(rest, size - len(picked))
     return picked[:size]
 
@@ -120,9 +121,7 @@ def _cluster(items: list[Any], size: int, chance: random.Random, input: DataSamp
     names = list(groups)
     picked: list[int] = []
     while len(picked) < size and names:
-        name = chance.choice(names)
-        names.remove(name)
-        picked += groups[name]
+        picked += groups[names.pop(chance.choice(range(len(names))))]
     return picked[:size]
 
 

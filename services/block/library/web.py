@@ -3,10 +3,10 @@
 from enum import StrEnum
 from typing import Any
 
-from mesh import jsontext
 from services.block.library.support.files import read_bytes
 from services.block.library.support.http_client import WebRequest, WebResponse, send
 from services.block.sdk import Block, BlockContext, BlockInput, BlockOutput, BlockResult, Category, Effect, Vector, pin
+from services.block.sdk.jsonread import read_json
 
 IDEMPOTENCY_HEADER = "Idempotency-Key"
 _HTTP_OK = range(200, 300)
@@ -98,6 +98,6 @@ def _value(answer: WebResponse) -> Any:
     if not answer.text.strip():
         return None
     try:
-        return jsontext.loads(answer.text)
+        return read_json(answer.text)
     except ValueError:
         return answer.text

@@ -9,6 +9,9 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 # Says what is wrong with a value; None when nothing is.
 Check = Callable[[Any], str | None]
 
+# Enough to recognise a value, and to tell what is wrong with it: the words end up in headers and logs.
+_SHOWN_CHARS = 200
+_MESSAGE_CHARS = 500
 _PLAIN_KEYS = frozenset({"description", "title", "default", "secret", "advanced", "hidden", "placeholder", "type", "items", "anyOf"})
 
 
@@ -76,8 +79,14 @@ def _kind_check(wanted: str, is_kind: Callable[[Any], bool]) -> Check:
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 200 else f"{text[:200]}…"  # noqa: PLR2004 - enough to recognise the value
+    try:
+        return _short(repr(value), _SHOWN_CHARS)
+    except ValueError:  # an integer that is too long to be written
+        return f"a {type(value).__name__}"
+
+
+def _short(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[:limit]}…"
 
 
 def _schema_check(schema: dict[str, Any]) -> Check:
@@ -89,8 +98,8 @@ def _schema_check(schema: dict[str, Any]) -> Check:
                 return None
             error = next(iter(validator.iter_errors(value)), None)
         except ValueError as refused:  # what JSON cannot hold, such as keys that are no text
-            return str(refused)
-        return None if error is None else error.message
+            return _short(str(refused), _MESSAGE_CHARS)
+        return None if error is None else _short(error.message, _MESSAGE_CHARS)
 
     return check
 

@@ -1,8 +1,7 @@
 """Conversion of values to the type of the pin they arrive at.
 
 A pin takes what it can make sense of: "3" for a number, a JSON text for a list, a lone value for a list of one. Only types of JSON are
-converted; enums, models and formats are left to the check that follows. A type is
-compiled into two functions.
+converted; enums, models and formats are left to the check that follows. A type is compiled into two functions.
 """
 
 import json
@@ -10,6 +9,9 @@ import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Union, get_args, get_origin
+
+from mesh.jsoncheck import TooDeepError
+from services.block.sdk.jsonread import read_json
 
 _TRUE_TEXTS = frozenset({"true", "1"})
 
@@ -110,7 +112,10 @@ def _to_dict(value: Any) -> dict[Any, Any]:
 
 def _parsed(text: str, default: Any) -> Any:
     try:
-        return json.loads(text)
+        return read_json(text)
+    except TooDeepError:
+        # Taken for a text, it would go on and only surprise somebody later.
+        raise
     except ValueError:
         return default
 

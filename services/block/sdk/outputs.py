@@ -2,11 +2,13 @@
 
 import json
 import math
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
 from pydantic import BaseModel
 
+from mesh.jsoncheck import MAX_DEPTH, TooDeepError
 from services.block.sdk.base import Block
 from services.block.sdk.checks import Check, value_check
 from services.block.sdk.errors import BlockError, BlockOutputError
@@ -54,33 +56,44 @@ class OutputPlan:
 def jsonable(value: Any) -> Any:
     """A copy of `value` of plain JSON types: models become objects, enums their values, times ISO text, sets and tuples lists.
 
-    Raises BlockOutputError for what JSON cannot hold.
+    JSON has no infinity: what is not finite becomes null. Raises BlockOutputError for what JSON cannot hold and what nests too deep.
     """
     try:
-        return _plain(value)
+        return _plain(value, MAX_DEPTH)
     except (TypeError, ValueError, NotImplementedError, RecursionError) as error:
         raise BlockOutputError(str(error) or type(error).__name__) from error
 
 
-def _plain(value: Any) -> Any:
-    if type(value) in _ATOMS:
+def _plain(value: Any, levels: int) -> Any:
+    """`levels` is how deep the value may nest."""
+    kind = type(value)
+    if kind is float:
+        return value if math.isfinite(value) else None
+    if kind in _ATOMS:
         return value
+    if not levels:
+        raise TooDeepError
     if isinstance(value, dict):
-        return _plain_dict(value)
+        return _plain_dict(value, levels - 1)
     if isinstance(value, list | tuple | set | frozenset):
         # Most lists hold atoms only; looking at all types at once is many times faster than at each.
-        return list(value) if _ATOMS.issuperset(map(type, value)) else [_plain(item) for item in value]
+        return list(value) if _are_plain_atoms(value) else [_plain(item, levels - 1) for item in value]
     if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
+        return _plain(value.model_dump(mode="json"), levels)
     return msgspec.to_builtins(value, str_keys=True)
 
 
-def _plain_dict(value: dict[Any, Any]) -> dict[str, Any]:
+def _are_plain_atoms(values: Collection[Any]) -> bool:
+    kinds = set(map(type, values))
+    return kinds <= _ATOMS and (float not in kinds or all(math.isfinite(value) for value in values if type(value) is float))
+
+
+def _plain_dict(value: dict[Any, Any], levels: int) -> dict[str, Any]:
     if not _TEXT.issuperset(map(type, value)):
         value = {_key(key): item for key, item in value.items()}
-    if _ATOMS.issuperset(map(type, value.values())):
+    if _are_plain_atoms(value.values()):
         return dict(value)
-    return {key: _plain(item) for key, item in value.items()}
+    return {key: _plain(item, levels) for key, item in value.items()}
 
 
 def _key(key: Any) -> str:

@@ -14,6 +14,8 @@ _TOOL_SEPARATOR = "_~_"
 _DELIMITERS = (LIST, DICT, OBJECT)
 # A path may not make a list longer than this: `rows_$_999999999` would fill the memory.
 MAX_LIST_INDEX = 100_000
+# Nor may it nest values deeper than the rest of the system can carry.
+MAX_STEPS = 50
 
 
 class Step(NamedTuple):
@@ -62,7 +64,7 @@ def merge_inputs(data: Mapping[str, Any]) -> dict[str, Any]:
     """Puts every value with a path in its name into the pin it belongs to, in the order of the keys; the flat keys stay.
 
     What the pin holds at that moment is extended, or replaced where it is of another kind; `data` itself is left alone. Raises ValueError
-    for an index that is no integer and IndexError for one before the start or beyond MAX_LIST_INDEX.
+    for an index that is no integer and a path beyond MAX_STEPS, IndexError for one before the start or beyond MAX_LIST_INDEX.
     """
     if not any(split_pin(name)[1] for name in data):
         return dict(data)
@@ -70,6 +72,8 @@ def merge_inputs(data: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in data.items():
         base, steps = split_pin(name)
         merged[name] = value
+        if len(steps) > MAX_STEPS:
+            raise ValueError(f"the path in {name[:100]!r} has more than {MAX_STEPS} steps")
         if steps:
             merged[base] = _placed(merged.get(base), steps, value)
     return merged

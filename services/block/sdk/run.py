@@ -1,7 +1,9 @@
 """Runs a block once on prepared input. The same two functions serve the engine, the catalogue's trial runs and tests."""
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping
-from contextlib import suppress
+from contextlib import aclosing, suppress
+from dataclasses import replace
 from typing import Any
 
 from services.block.sdk.base import Block
@@ -9,6 +11,10 @@ from services.block.sdk.context import BlockContext
 from services.block.sdk.errors import BlockError
 from services.block.sdk.inputs import input_plan
 from services.block.sdk.outputs import output_plan
+from services.block.sdk.waits import Review, Timer, Wait
+
+# Errors go over links and into events and logs: those that quote a large value are cut.
+MAX_ERROR_CHARS = 2_000
 
 
 class Suspended(Exception):  # noqa: N818 - a turn of events, not a fault
@@ -29,6 +35,34 @@ async def run_block(block: Block, data: Mapping[str, Any], ctx: BlockContext) ->
         # A caller that stops early must not leave the block's own clean-up to the garbage collector.
         if isinstance(generator, AsyncGenerator):
             await generator.aclose()
+
+
+def wait_of(block: Block, data: Mapping[str, Any], ctx: BlockContext) -> Wait | None:
+    """What a firing of a block that may wait has to wait for now. Raises BlockError however that fails."""
+    try:
+        return block.wait_for(input_plan(block).model(data), ctx)
+    except Exception as error:
+        raise as_block_error(error) from error
+
+
+async def run_alone(block: Block, data: Mapping[str, Any], ctx: BlockContext) -> AsyncGenerator[tuple[str, Any]]:
+    """As `run_block`, outside a graph: timers are waited for on the spot; nobody is there to decide, and no other agent to run."""
+    while block.may_wait and (wait := wait_of(block, data, ctx)) is not None:
+        if not isinstance(wait, Timer):
+            what = "waits for a person" if isinstance(wait, Review) else "runs another agent"
+            raise BlockError(f"{block.name} {what}, which only a node of a graph can do")
+        await asyncio.sleep(wait.delay_s)
+        ctx = replace(ctx, waits=ctx.waits + 1)
+        if not block.waits_again:
+            break
+        async with aclosing(run_block(block, data, ctx)) as outputs:
+            async for output in outputs:
+                yield output
+    if ctx.waits and block.waits_again:
+        return
+    async with aclosing(run_block(block, data, ctx)) as outputs:
+        async for output in outputs:
+            yield output
 
 
 def run_now(block: Block, data: Mapping[str, Any], ctx: BlockContext) -> Iterator[tuple[str, Any]]:
@@ -62,6 +96,8 @@ def _abandon(step: Generator[Any, Any, Any]) -> None:
 
 def as_block_error(error: Exception) -> BlockError:
     """How the failure shows on the pin `error`: the block's own words, or the name of the exception when it has none."""
-    if isinstance(error, BlockError):
+    text = str(error) or type(error).__name__
+    if isinstance(error, BlockError) and len(text) <= MAX_ERROR_CHARS:
         return error
-    return BlockError(str(error) or type(error).__name__, kind=type(error).__name__)
+    kind = error.kind if isinstance(error, BlockError) else type(error).__name__
+    return BlockError(text if len(text) <= MAX_ERROR_CHARS else f"{text[:MAX_ERROR_CHARS]}…", kind=kind)

@@ -146,11 +146,19 @@ async def test_redirects_without_end_are_ended(site: Site) -> None:
         "http://[64:ff9b::7f00:1]/",
         "http://0.0.0.0/",
         "http://user@10.0.0.1/",
+        "http://example.com@127.0.0.1/",
+        "http://127.0.0.1#@example.com/",
+        "http://127.1/",
+        "http://0177.0.0.1/",
+        "http://①②⑦.0.0.1/",
+        "http://[::127.0.0.1]/",
+        "http://[::ffff:7f00:1]/",
+        "http://[fe80::1%25lo]/",
         "169.254.169.254/latest",
     ],
 )
 async def test_private_addresses_are_refused_however_they_are_written(url: str) -> None:
-    with pytest.raises(BlockError, match=r"not allowed|could not be resolved"):
+    with pytest.raises(BlockError, match=r"not allowed|could not be resolved|Not a valid URL"):
         await call(None, url=url, method="GET")
 
 
@@ -176,6 +184,10 @@ async def test_other_schemes_and_malformed_urls_are_refused(url: str) -> None:
         ("ff02::1", False),
         ("2002:7f00:1::", False),
         ("::", False),
+        ("::127.0.0.1", False),
+        ("::ffff:0:10.0.0.1", False),
+        ("64:ff9b:1::7f00:1", False),
+        ("64:ff9b::8.8.8.8", True),
     ],
 )
 def test_public_addresses(address: str, expected: bool) -> None:

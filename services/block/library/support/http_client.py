@@ -1,7 +1,9 @@
 """The HTTP client of blocks: guarded, bounded in time and size, with redirects and retries that are safe."""
 
 import asyncio
+import codecs
 import random
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -27,6 +29,7 @@ _SENSITIVE_HEADERS: Final = frozenset({"authorization", "proxy-authorization", "
 # Made by the client; taking them from a graph would allow request smuggling.
 _OWN_HEADERS: Final = frozenset({"host", "content-length", "transfer-encoding", "connection", "upgrade"})
 _SCHEMES = frozenset({"http", "https"})
+_CHARSETS: Final = re.compile(r"(utf-(8|16|32)|iso8859|ascii|cp\d|koi8|gb|big5|euc_|shift_jis|iso2022|hz|mac|tis)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +95,7 @@ async def _retried(request: WebRequest, allow_hosts: Collection[str]) -> WebResp
             is_retried = may_repeat and isinstance(answer, WebResponse) and answer.status in _RETRIED_STATUSES
             if attempt == MAX_ATTEMPTS or not is_retried:
                 return answer
-            if retry_after.isdigit():
+            if retry_after.isascii() and retry_after.isdigit():
                 pause_s = min(_MAX_BACKOFF_S, float(retry_after))
         await asyncio.sleep(pause_s)
     raise AssertionError("the last attempt returns or raises")
@@ -117,8 +120,17 @@ async def _once(request: WebRequest, allow_hosts: Collection[str]) -> tuple[WebR
             return (response.status_code, response.headers["location"]), retry_after
         content = await _bounded(response)
     content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-    text = content.decode(response.charset_encoding or "utf-8", "replace") if content else ""
-    return WebResponse(response.status_code, content_type, text), retry_after
+    return WebResponse(response.status_code, content_type, _text(content, response.charset_encoding or "utf-8")), retry_after
+
+
+def _text(content: bytes, charset: str) -> str:
+    """The content as text: in its charset when that is one of a known family, else as UTF-8."""
+    try:
+        name = codecs.lookup(charset).name
+    except (LookupError, ValueError):
+        name = "utf-8"
+    # Python knows codecs that are no charsets, and some whose time grows with the square of the text.
+    return content.decode(name if _CHARSETS.match(name) else "utf-8", "replace")
 
 
 async def _bounded(response: httpx.Response) -> bytes:

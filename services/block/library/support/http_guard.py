@@ -31,8 +31,11 @@ _BLOCKED = tuple(
         "198.18.0.0/15",
         "224.0.0.0/4",
         "240.0.0.0/4",
-        "::/128",
-        "::1/128",
+        # Unspecified, loopback, and IPv4 addresses in forms that are no longer used.
+        "::/96",
+        "::ffff:0:0:0/96",
+        # NAT64 within one's own network.
+        "64:ff9b:1::/48",
         "fc00::/7",
         "fe80::/10",
         "fec0::/10",

@@ -1,6 +1,7 @@
 """Regular expressions from users: a pattern that would search for ever is stopped."""
 
 import json
+from collections.abc import Iterable, Iterator
 from functools import lru_cache, partial
 from itertools import islice
 from typing import Any
@@ -11,6 +12,9 @@ from services.block.library.support.offload import TooSlowError, bounded
 from services.block.sdk import BlockError
 
 MAX_PATTERN_CHARS = 10_000
+# Matches may overlap, so together they can be far longer than the text.
+MAX_FOUND_CHARS = 10_000_000
+_NO_MATCH = (-1, -1)
 
 
 def as_text(value: Any) -> str:
@@ -35,9 +39,19 @@ def _search(compiled: "regex.Pattern[str]", text: str, group: int, limit: int, l
     try:
         # `concurrent` gives other threads their turn while the search is at work.
         found = compiled.finditer(text, timeout=limit_s, concurrent=True)
-        return list(islice((match[group] for match in found if match[group] is not None), limit))
+        groups = (match[group] for match in found if match.span(group) != _NO_MATCH)
+        return list(_bounded(islice(groups, limit)))
     except TimeoutError:
         raise TooSlowError from None
+
+
+def _bounded(groups: Iterable[str]) -> Iterator[str]:
+    chars = 0
+    for text in groups:
+        chars += len(text)
+        if chars > MAX_FOUND_CHARS:
+            raise BlockError(f"The matches are longer than {MAX_FOUND_CHARS} characters together")
+        yield text
 
 
 @lru_cache(maxsize=512)
