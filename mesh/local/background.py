@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 from mesh.local import envoy
@@ -95,7 +94,7 @@ def _launch(options: Options, home: Path, lock: SupervisorLock) -> "subprocess.P
     arguments = ["--home", str(home), "--edge-port", str(options.edge_port), "--workers", str(options.workers)]
     with log.open("ab") as output:
         process = subprocess.Popen(  # noqa: S603 - our own argument list
-            [sys.executable, "-m", "mesh.local", *arguments, "--lock", str(lock.fileno())],
+            [sys.executable, "-P", "-m", "mesh.local", *arguments, "--lock", str(lock.fileno())],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -116,9 +115,13 @@ def _stop_supervisor(home: Path, report: Callable[[str], None]) -> bool:
     # Ours to kill in the end: the lock is held, so the pid is its holder's.
     for number, patience_s in ((signal.SIGTERM, _STOP_S), (signal.SIGKILL, _KILL_S)):
         pid = SupervisorLock.holder(home)
-        if pid:
-            with suppress(ProcessLookupError):
+        try:
+            if pid:
                 os.kill(pid, number)
+        except ProcessLookupError:
+            pass
+        except PermissionError:
+            raise LocalError(f"The stack in {home} is another account's; its supervisor is pid {pid}.") from None
         deadline = time.monotonic() + patience_s
         while time.monotonic() < deadline:
             if not SupervisorLock.is_held(home):

@@ -158,4 +158,5 @@ def is_external(server: str) -> bool:
 
 
 def _treadle(*arguments: str) -> tuple[str, ...]:
-    return (sys.executable, "-m", "mesh.cli.main", *arguments)
+    # -P: what lies in the directory where somebody types `treadle up` is none of our modules.
+    return (sys.executable, "-P", "-m", "mesh.cli.main", *arguments)
