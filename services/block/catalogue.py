@@ -1,7 +1,5 @@
 """The catalogue of installed blocks, built once: it cannot change while the process lives."""
 
-import base64
-import binascii
 import hashlib
 from dataclasses import dataclass
 
@@ -10,7 +8,8 @@ from treadle.block.v1.block_service_pb2 import BlockEffect, ListBlocksResponse
 from treadle.type.v1.json_value_pb2 import JsonValue
 
 from mesh import jsontext
-from services.block.errors import block_not_found, page_token_invalid
+from mesh.paging import invalid_token, read_token, write_token
+from services.block.errors import block_not_found
 from services.block.sdk import Block, BlockRegistry, Effect
 
 DEFAULT_PAGE_SIZE = 1000
@@ -59,12 +58,12 @@ class Catalogue:
 
     def _made(self, size: int, page_token: str, category: str) -> ListBlocksResponse:
         entries = [entry for entry in self._entries.values() if not category or category in entry.message.categories]
-        start = _after(page_token, entries) if page_token else 0
+        start = _after(page_token, entries)
         found = entries[start : start + size]
         is_last = start + size >= len(entries)
         return ListBlocksResponse(
             blocks=[entry.message for entry in found],
-            next_page_token="" if is_last else _token(found[-1].block.id),
+            next_page_token="" if is_last else write_token(found[-1].block.id),
         )
 
 
@@ -88,17 +87,12 @@ def _tag(content: bytes) -> str:
     return f'"{hashlib.sha256(content).hexdigest()[:32]}"'
 
 
-def _token(block_id: str) -> str:
-    return base64.urlsafe_b64encode(block_id.encode()).decode().rstrip("=")
-
-
 def _after(token: str, entries: list[Entry]) -> int:
-    """The position after the block that the token names."""
-    try:
-        last = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode()
-    except (binascii.Error, UnicodeError, ValueError):
-        raise page_token_invalid() from None
+    """The position after the block that the token names; 0 for the first page."""
+    key = read_token(token, (str,))
+    if key is None:
+        return 0
     for position, entry in enumerate(entries):
-        if entry.block.id == last:
+        if entry.block.id == key[0]:
             return position + 1
-    raise page_token_invalid()
+    raise invalid_token()

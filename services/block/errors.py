@@ -15,12 +15,6 @@ def input_invalid(message: str, fields: Sequence[str] = ()) -> InvalidArgumentEr
     return InvalidArgumentError(message, reason="INPUT_INVALID", violations=[Violation(field, message) for field in fields or ("inputs",)])
 
 
-def page_token_invalid() -> InvalidArgumentError:
-    """The page token is not one of ours."""
-    message = "The page token is not valid"
-    return InvalidArgumentError(message, reason="PAGE_TOKEN_INVALID", violations=[Violation("page_token", message)])
-
-
 def too_slow() -> DeadlineExceededError:
     """The block did not end before the deadline of the call."""
     return DeadlineExceededError("The block did not end in time", reason="BLOCK_TOO_SLOW")

@@ -6,7 +6,7 @@ from treadle.graph.v1 import graph_service_pb2 as pb
 from treadle.type.v1.json_value_pb2 import JsonValue
 
 from mesh.call import Call
-from services.graph import pages
+from mesh.paging import offset_of, offset_token, position_of, position_token
 from services.graph.block_source import BlockSource
 from services.graph.errors import document_invalid, graph_invalid, graph_not_found
 from services.graph.exporting import export_document
@@ -17,6 +17,7 @@ from services.graph.repository import Repository
 from services.graph.validation import unknown_block_ids, validate
 from services.graph.versions import Draft, Head, draft, fingerprint, read_document
 
+DEFAULT_PAGE_SIZE = 50
 # Versions whose nodes and links are kept at hand; they never change.
 MAX_KEPT = 256
 MAX_KEPT_NODES = 500
@@ -44,10 +45,10 @@ class GraphServicer:
 
     async def list_graphs(self, request: pb.ListGraphsRequest, call: Call) -> pb.ListGraphsResponse:
         """A page of the caller's graphs."""
-        size = request.page_size or pages.DEFAULT_PAGE_SIZE
-        after = pages.graph_position(request.page_token)
+        size = request.page_size or DEFAULT_PAGE_SIZE
+        after = position_of(request.page_token)
         heads = await self._repository.graphs(call.caller.user_id, size + 1, after)
-        token = pages.graph_token(heads[size - 1].update_time, heads[size - 1].id) if len(heads) > size else ""
+        token = position_token(heads[size - 1].update_time, heads[size - 1].id) if len(heads) > size else ""
         return pb.ListGraphsResponse(graphs=[head_message(head) for head in heads[:size]], next_page_token=token)
 
     async def update_graph(self, request: pb.UpdateGraphRequest, call: Call) -> pb.UpdateGraphResponse:
@@ -66,13 +67,13 @@ class GraphServicer:
 
     async def list_graph_versions(self, request: pb.ListGraphVersionsRequest, call: Call) -> pb.ListGraphVersionsResponse:
         """A page of the versions, newest first."""
-        size = request.page_size or pages.DEFAULT_PAGE_SIZE
-        below = pages.version_position(request.page_token)
-        more = {} if below is None else {"below": below}
+        size = request.page_size or DEFAULT_PAGE_SIZE
+        below = offset_of(request.page_token)
+        more = {"below": below} if below else {}
         heads = await self._repository.versions(call.caller.user_id, request.graph_id, size + 1, **more)
-        if not heads and below is None:
+        if not heads and not below:
             raise graph_not_found(request.graph_id)
-        token = pages.version_token(heads[size - 1].version) if len(heads) > size else ""
+        token = offset_token(heads[size - 1].version) if len(heads) > size else ""
         return pb.ListGraphVersionsResponse(graphs=[head_message(head) for head in heads[:size]], next_page_token=token)
 
     async def activate_graph(self, request: pb.ActivateGraphRequest, call: Call) -> pb.ActivateGraphResponse:
