@@ -13,6 +13,7 @@ from mesh.streams import ensure_streams
 from services.block.sdk import BlockRegistry
 from services.execution.cancellation import Cancellation
 from services.execution.creation import Creation
+from services.execution.firings import Firings
 from services.execution.graphs import Graphs
 from services.execution.history import History
 from services.execution.notices import Notices
@@ -35,6 +36,7 @@ async def build(resources: Resources) -> AsyncIterator[Running]:
     pool = (await resources.database(SCHEMA)).pool
     repository = ExecutionRepository(pool)
     registry = BlockRegistry.installed()
+    snapshots = Snapshots(repository, registry)
     creation = Creation(repository)
     publisher = Publisher()
     notices = Notices(publisher)
@@ -42,7 +44,8 @@ async def build(resources: Resources) -> AsyncIterator[Running]:
         repository=repository,
         graphs=Graphs(resources.clients, repository, registry),
         creation=creation,
-        history=History(repository, Snapshots(repository, registry)),
+        history=History(repository, snapshots),
+        firings=Firings(repository, snapshots, max_parallel_nodes=resources.settings.max_parallel_nodes),
         cancellation=Cancellation(repository, Tree(pool), notices),
         wait_reasons=WaitReasons(repository, resources.settings.max_running_per_user),
         notices=notices,

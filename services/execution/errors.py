@@ -25,6 +25,16 @@ def execution_not_found(execution_id: str) -> NotFoundError:
     return NotFoundError("There is no such execution.", reason="EXECUTION_NOT_FOUND", metadata={"execution_id": execution_id[:100]})
 
 
+def value_not_found(sha256: str) -> NotFoundError:
+    """No event of the execution refers to such a value."""
+    return NotFoundError("There is no such value.", reason="VALUE_NOT_FOUND", metadata={"sha256": sha256})
+
+
+def node_not_found(node_id: str) -> NotFoundError:
+    """The graph has no such node."""
+    return NotFoundError("The graph has no such node.", reason="NODE_NOT_FOUND", metadata={"node_id": node_id})
+
+
 def request_id_reused(request_id: str) -> FailedPreconditionError:
     """The same request_id came before with another request."""
     return FailedPreconditionError(

@@ -1,20 +1,16 @@
-"""Reads what happened in an execution: pages of events, the live stream, and the firings as a fold of the journal."""
+"""Reads what happened in an execution: pages of events from either end, values kept beside them, and the live stream."""
 
-import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 from treadle.execution.v1 import execution_service_pb2 as pb
 
-from mesh import jsontext
 from mesh.bus import Bus
 from mesh.streams import execution_subject
 from mesh.tail import Source, Tail
-from services.execution.engine import dataflow
 from services.execution.engine.events import EventKind
-from services.execution.engine.fold import apply
-from services.execution.engine.state import State
-from services.execution.engine.view import NodeExecution, node_executions
+from services.execution.errors import value_not_found
+from services.execution.journal_reads import JournalRow
 from services.execution.lines import Renderer, read_row
 from services.execution.messages import events_of_payload
 from services.execution.repository import ExecutionRepository, Record
@@ -23,7 +19,6 @@ from services.execution.snapshots import Snapshots
 WATCH_PAGE = 500
 # Text of values in one page. UTF-8 takes at most three bytes for what JSON text has, and a message holds 4 MiB.
 MAX_PAGE_CHARS = 1024 * 1024
-_FOLD_PAGE = 2000
 ENDED = frozenset({"COMPLETED", "TERMINATED", "FAILED"})
 _LAST_KINDS = frozenset(int(kind) for kind in EventKind if kind.is_terminal)
 
@@ -38,15 +33,32 @@ class History:
     async def events(self, record: Record, after_seq: int, limit: int) -> list[pb.Event]:
         """Events after `after_seq`, in order: up to `limit`, fewer when they are large, none only when there is none."""
         rows = await self._repository.events(record.id, after_seq, limit)
+        return _fitting(await self._shown(record, rows, after_seq + 1, after_seq + limit))
+
+    async def events_before(self, record: Record, before_seq: int, after_seq: int, limit: int) -> list[pb.Event]:
+        """The last events before `before_seq` and after `after_seq`, in order: as many as above, and none only when there is none."""
+        before_seq = min(before_seq, record.last_seq + 1)
+        first_seq = max(before_seq - limit, after_seq + 1)
+        rows = await self._repository.events_before(record.id, before_seq, before_seq - first_seq)
+        return _fitting(await self._shown(record, rows, first_seq, before_seq - 1), is_from_end=True)
+
+    async def value(self, record: Record, sha256: str) -> str:
+        """A value kept beside the journal, as JSON text. Raises NotFoundError (VALUE_NOT_FOUND)."""
+        content = (await self._repository.values(record.id, [sha256])).get(sha256)
+        if content is None:
+            raise value_not_found(sha256)
+        return content
+
+    async def _shown(self, record: Record, rows: Sequence[JournalRow], first_seq: int, last_seq: int) -> list[pb.Event]:
         if not rows:
             return []
         renderer = Renderer(record.id, (await self._snapshots.get(record.graph_id, record.graph_version)).names)
         found: list[pb.Event] = []
         for row in rows:
-            skipped = max(after_seq + 1 - row.seq, 0)
-            lines = read_row(row.events)[skipped : skipped + limit - len(found)]
+            skipped = max(first_seq - row.seq, 0)
+            lines = read_row(row.events)[skipped : last_seq + 1 - row.seq]
             found.extend(renderer.proto(row.seq + skipped, lines))
-        return _fitting(found)
+        return found
 
     async def watch(self, record: Record, after_seq: int, bus: Bus | None) -> AsyncGenerator[Sequence[pb.Event]]:
         """Batches of events after `after_seq`, those of the journal, then new ones, to the terminal one."""
@@ -65,27 +77,12 @@ class History:
             async for batch in batches:
                 yield batch
 
-    async def firings(self, record: Record, node_id: str) -> list[NodeExecution]:
-        """The firings so far, in the order they came to be; of one node when it is named."""
-        snapshot = await self._snapshots.get(record.graph_id, record.graph_version)
-        state = State(snapshot.plan, record.id, jsontext.loads(record.input_masks))
-        dataflow.start(state, jsontext.loads(record.inputs))
-        seq = 0
-        while rows := await self._repository.events(record.id, seq, _FOLD_PAGE):
-            for row in rows:
-                for line in read_row(row.events):
-                    apply(state, line.event)
-                # A long journal must not hold up the other calls.
-                await asyncio.sleep(0)
-            seq = rows[-1].seq + rows[-1].count - 1
-        return node_executions(state, node_id)
 
-
-def _fitting(events: list[pb.Event]) -> list[pb.Event]:
-    """The first events that fit into one message together, at least one."""
+def _fitting(events: list[pb.Event], *, is_from_end: bool = False) -> list[pb.Event]:
+    """The first events, or the last, that fit into one message together, at least one."""
     size = 0
-    for at, event in enumerate(events):
+    for at, event in enumerate(reversed(events) if is_from_end else events):
         size += len(event.value.json)
         if size > MAX_PAGE_CHARS and at:
-            return events[:at]
+            return events[-at:] if is_from_end else events[:at]
     return events

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import asyncpg
 
+from services.execution.lines import Line, read_row, resolved
+
 # The first row that matters is the one that holds `after_seq + 1`; rows are found by their first seq.
 _AFTER = """
 SELECT seq, count, events FROM execution_event
@@ -90,6 +92,18 @@ class JournalReads:
         """Values kept beside the journal, by hash, as JSON text; what is not there is absent."""
         rows = await self._pool.fetch(_VALUES, execution_id, sorted(hashes))
         return {row[0]: row[1] for row in rows}
+
+    async def lines(self, execution_id: str, row: JournalRow) -> list[Line]:
+        """The lines of a row with all values in them. One statement when some are kept beside the journal, else none.
+
+        Raises KeyError when one of them is missing.
+        """
+        lines = read_row(row.events)
+        hashes = {line.ref for line in lines if line.ref}
+        if not hashes:
+            return lines
+        contents = await self.values(execution_id, hashes)
+        return [resolved(line, contents) for line in lines]
 
     async def _rows(self, statement: str, *arguments: object) -> list[JournalRow]:
         return [JournalRow(*row) for row in await self._pool.fetch(statement, *arguments)]

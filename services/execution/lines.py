@@ -179,11 +179,13 @@ class Renderer:
                 message.value.json = bytes(line.value).decode()
             yield message
 
+    def firing(self, node: int, nth: int) -> tuple[str, str, str]:
+        """The ids of a node by its place in the graph, of its block, and of its firing number `nth`, from 0."""
+        node_id, block_id = self._nodes[node]
+        return node_id, block_id, firing_id(self._namespace, node_id, nth)
+
     def _of_node(self, line: Line) -> tuple[str, str, str]:
-        if line.node < 0:
-            return "", "", ""
-        node_id, block_id = self._nodes[line.node]
-        return node_id, block_id, firing_id(self._namespace, node_id, line.nth)
+        return ("", "", "") if line.node < 0 else self.firing(line.node, line.nth)
 
 
 def ref_message(line: Line) -> pb.ValueRef:

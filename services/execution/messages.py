@@ -10,7 +10,6 @@ from treadle.execution.v1 import execution_service_pb2 as pb
 from treadle.type.v1.json_value_pb2 import JsonValue
 
 from mesh import jsontext
-from services.execution.engine.view import NodeExecution
 from services.execution.lines import time_of, timestamp
 from services.execution.repository import Record
 
@@ -83,25 +82,6 @@ def firing_of_child(record: Record) -> str:
     return (record.request_id or "").partition("/")[0] if record.parent_id else ""
 
 
-def node_execution_message(execution_id: str, firing: NodeExecution) -> pb.NodeExecution:
-    """A firing as callers see it."""
-    message = pb.NodeExecution(
-        id=firing.id,
-        execution_id=execution_id,
-        node_id=firing.node_id,
-        block_id=firing.block_id,
-        status=int(firing.status),  # type: ignore[arg-type]  # same numbers
-        inputs=_json(firing.inputs),
-        outputs=[pb.NodeOutput(pin=pin, value=_json(value)) for pin, value in firing.outputs],
-        error=firing.error,
-    )
-    if firing.started_us:
-        message.start_time.CopyFrom(timestamp(firing.started_us))
-    if firing.ended_us:
-        message.end_time.CopyFrom(timestamp(firing.ended_us))
-    return message
-
-
 def events_of_payload(payload: bytes) -> list[pb.Event]:
     """The events of a bus message."""
     return [_event(event) for event in _WIRE.decode(payload)]
@@ -126,10 +106,6 @@ def _event(event: _WireEvent) -> pb.Event:
     if event.value_ref is not None:
         message.value_ref.CopyFrom(pb.ValueRef(**event.value_ref))
     return message
-
-
-def _json(value: Any) -> JsonValue:
-    return JsonValue(json=jsontext.dumps(value))
 
 
 def _time(value: dt.datetime) -> Timestamp:

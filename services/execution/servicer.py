@@ -17,9 +17,10 @@ from services.execution.cancellation import Cancellation
 from services.execution.creation import Creation, Wanted, request_hash
 from services.execution.engine.checks import Problem, problems
 from services.execution.errors import execution_not_found, graph_invalid, input_invalid
+from services.execution.firings import Firings
 from services.execution.graphs import Graphs
 from services.execution.history import History
-from services.execution.messages import execution_message, node_execution_message
+from services.execution.messages import execution_message
 from services.execution.notices import Notices
 from services.execution.pages import offset_of, offset_token, position_of, position_token
 from services.execution.repository import ExecutionRepository, Record
@@ -40,6 +41,7 @@ class ExecutionServicer:
         graphs: Graphs,
         creation: Creation,
         history: History,
+        firings: Firings,
         cancellation: Cancellation,
         wait_reasons: WaitReasons,
         notices: Notices,
@@ -48,6 +50,7 @@ class ExecutionServicer:
         self._graphs = graphs
         self._creation = creation
         self._history = history
+        self._firings = firings
         self._cancellation = cancellation
         self._wait_reasons = wait_reasons
         self._notices = notices
@@ -101,12 +104,17 @@ class ExecutionServicer:
         return pb.ListExecutionsResponse(executions=map(execution_message, page), next_page_token=token)
 
     async def list_execution_events(self, request: pb.ListExecutionEventsRequest, call: Call) -> pb.ListExecutionEventsResponse:
-        """A page of events."""
+        """A page of events, from the beginning on or from the end back."""
         record = await self._own(request.execution_id, call)
         size = request.page_size or _DEFAULT_EVENTS
-        after_seq = offset_of(request.page_token) if request.page_token else request.after_seq
-        events = await self._history.events(record, after_seq, size)
-        token = offset_token(events[-1].seq) if events and events[-1].seq < record.last_seq else ""
+        turn = offset_of(request.page_token)
+        if request.before_seq:
+            first = request.after_seq + 1
+            events = await self._history.events_before(record, turn or request.before_seq, request.after_seq, size)
+            token = offset_token(events[0].seq) if events and events[0].seq > first else ""
+        else:
+            events = await self._history.events(record, turn or request.after_seq, size)
+            token = offset_token(events[-1].seq) if events and events[-1].seq < record.last_seq else ""
         return pb.ListExecutionEventsResponse(events=events, next_page_token=token)
 
     async def watch_execution(self, request: pb.WatchExecutionRequest, call: Call) -> AsyncIterator[pb.WatchExecutionResponse]:
@@ -120,13 +128,10 @@ class ExecutionServicer:
     async def list_node_executions(self, request: pb.ListNodeExecutionsRequest, call: Call) -> pb.ListNodeExecutionsResponse:
         """A page of firings."""
         record = await self._own(request.execution_id, call)
-        first = offset_of(request.page_token)
-        end = first + (request.page_size or _DEFAULT_FIRINGS)
-        firings = await self._history.firings(record, request.node_id)
-        return pb.ListNodeExecutionsResponse(
-            node_executions=[node_execution_message(record.id, firing) for firing in firings[first:end]],
-            next_page_token=offset_token(end) if end < len(firings) else "",
-        )
+        first, size = offset_of(request.page_token), request.page_size or _DEFAULT_FIRINGS
+        page = await self._firings.page(record, request.node_id, first, size)
+        token = "" if page.next is None else offset_token(page.next)
+        return pb.ListNodeExecutionsResponse(node_executions=page.firings, next_page_token=token)
 
     async def cancel_execution(self, request: pb.CancelExecutionRequest, call: Call) -> pb.CancelExecutionResponse:
         """Stops an execution and waits a moment for its end."""
@@ -136,7 +141,8 @@ class ExecutionServicer:
 
     async def get_execution_value(self, request: pb.GetExecutionValueRequest, call: Call) -> pb.GetExecutionValueResponse:
         """A value that events refer to."""
-        raise UnimplementedError("Not there yet.")
+        record = await self._own(request.execution_id, call)
+        return pb.GetExecutionValueResponse(value=JsonValue(json=await self._history.value(record, request.sha256)))
 
     async def list_execution_reviews(self, request: pb.ListExecutionReviewsRequest, call: Call) -> pb.ListExecutionReviewsResponse:
         """A page of reviews."""
