@@ -23,6 +23,7 @@ from services.execution.worker.executor import NodeExecutor
 from services.execution.worker.hooks import hook
 from services.execution.worker.journal import Ending
 from services.execution.worker.leases import Claim
+from services.execution.worker.quarantine import GIVEN_UP, MAX_ATTEMPTS
 from services.execution.worker.recorder import Recorder, ValueTooLargeError
 
 _log = get_logger("execution.run")
@@ -31,8 +32,6 @@ _log = get_logger("execution.run")
 SLICE_S = 0.005
 # Events recorded and not yet durable, at most: a run that outpaces the database waits for it.
 MAX_AHEAD = 2000
-# Workers that may be lost one after the other, without a firing ending between, before a run is taken to be what kills them.
-MAX_ATTEMPTS = 5
 # All values of a run together. Beyond it nobody reads them and everything they pass through suffers.
 MAX_VALUE_BYTES = 256 * 1024 * 1024
 
@@ -157,7 +156,7 @@ class Run:
         self._ready.extendleft(reversed(again))
         if self.claim.attempts > MAX_ATTEMPTS:
             _log.error("run_given_up", execution_id=self.claim.execution_id, attempts=self.claim.attempts)
-            self._end(EventKind.EXECUTION_FAILED, f"given up: {MAX_ATTEMPTS} workers were lost while they ran it")
+            self._end(EventKind.EXECUTION_FAILED, GIVEN_UP, is_dead=True)
 
     def _advance(self) -> None:
         """Starts what is ready, for one slice of time, and ends the run when nothing is left."""
@@ -302,7 +301,7 @@ class Run:
         self._started.pop(firing.index, None)
         self._record(kind, firing, error=error)
 
-    def _end(self, kind: EventKind, error: str = "") -> None:
+    def _end(self, kind: EventKind, error: str = "", *, is_dead: bool = False) -> None:
         """Ends the run: stops what is at work, then records the last event with the run's results."""
         if self._is_over or self.recorder.is_fenced:
             return
@@ -310,11 +309,11 @@ class Run:
         for firing in list(self._started.values()):
             self._end_firing(firing, EventKind.NODE_TERMINATED)
         self._record(kind, error=error)
-        self.recorder.seal(_ending(self.state, error))
+        self.recorder.seal(_ending(self.state, error, is_dead=is_dead))
         self._wake.set()
 
 
-def _ending(state: State, error: str) -> Ending:
+def _ending(state: State, error: str, *, is_dead: bool) -> Ending:
     end = conclude(state)
     stats = {**asdict(end.stats), "blocked": [asdict(blocked) for blocked in end.blocked]}
-    return Ending(end.status.name, end.outcome.name, jsontext.dumps(end.outputs), jsontext.dumps(stats), error)
+    return Ending(end.status.name, end.outcome.name, jsontext.dumps(end.outputs), jsontext.dumps(stats), error, is_dead=is_dead)
