@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import asyncpg
+import grpc.aio
 import pytest
 import pytest_asyncio
 
 from mesh.clients import Clients
+from mesh.host import find_services, hosted
 from mesh.identity.service_token import ServiceTokens
 from mesh.ids import uuid7
 from mesh.resources import Resources
@@ -34,6 +36,7 @@ from services.execution.tree import Tree
 from services.execution.worker.app import Worker
 from services.execution.worker.signals import Signals
 from tests.integration.execution import touch
+from tests.integration.execution.api import SERVICES, Api
 
 T = TypeVar("T")
 DEADLINE_S = 30.0
@@ -176,3 +179,10 @@ def touches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> touch.Touches:
     path = tmp_path / "touched"
     monkeypatch.setenv(touch.FILE, str(path))
     return touch.Touches(path)
+
+
+@pytest_asyncio.fixture(scope="module")
+async def api(migrated: Settings) -> AsyncIterator[Api]:
+    """The services in this process."""
+    async with hosted(find_services(SERVICES), migrated) as host, grpc.aio.insecure_channel(host.grpc_address) as channel:
+        yield Api(channel)

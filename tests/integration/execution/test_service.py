@@ -1,119 +1,16 @@
 """ExecutionService through its gRPC door, with the services it needs, as a signed-in person."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
 
 import grpc
-import grpc.aio
-import pytest
-import pytest_asyncio
-from google.protobuf.message import Message
-from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
-from google.rpc.status_pb2 import Status
-from treadle.auth.v1.auth_service_pb2 import RegisterRequest
-from treadle.auth.v1.auth_service_pb2_grpc import AuthServiceStub
 from treadle.execution.v1 import execution_service_pb2 as pb
-from treadle.execution.v1.execution_service_pb2_grpc import ExecutionServiceStub
-from treadle.graph.v1 import graph_service_pb2 as graph_pb
-from treadle.graph.v1.graph_service_pb2_grpc import GraphServiceStub
 from treadle.type.v1.json_value_pb2 import JsonValue
 
 from mesh import jsontext
-from mesh.host import find_services, hosted
 from mesh.ids import uuid7
-from mesh.settings import Settings
+from tests.integration.execution.api import Api, refused
 from tests.integration.execution.conftest import Lab
 from tests.integration.execution.graphs import CALCULATOR, INPUT, OUTPUT, STORE, chain, document, link, node
-
-SERVICES = ["auth", "user", "graph", "block", "execution"]
-
-
-class Person:
-    """Someone signed in."""
-
-    def __init__(self, channel: grpc.aio.Channel, token: str) -> None:
-        self._metadata = (("authorization", f"Bearer {token}"),)
-        self.executions: Any = ExecutionServiceStub(channel)
-        self._graphs: Any = GraphServiceStub(channel)
-
-    async def call(self, rpc: str, request: Message) -> Any:
-        """A unary call of ExecutionService."""
-        return await getattr(self.executions, rpc)(request, metadata=self._metadata, timeout=15)
-
-    async def save(self, graph: dict[str, Any]) -> str:
-        """Saves a graph and returns its id."""
-        message = graph_pb.Graph(
-            name="test",
-            nodes=[
-                graph_pb.Node(id=item["id"], block_id=item["block_id"], input_default=JsonValue(json=jsontext.dumps(item["input_default"])))
-                for item in graph["nodes"]
-            ],
-            links=[graph_pb.Link(**item) for item in graph["links"]],
-        )
-        answer = await self._graphs.CreateGraph(graph_pb.CreateGraphRequest(graph=message), metadata=self._metadata)
-        saved: str = answer.graph.id
-        return saved
-
-    async def create(self, graph_id: str, *, request_id: str = "", **inputs: str) -> pb.Execution:
-        """Creates an execution; inputs are JSON text."""
-        values = {name: JsonValue(json=text) for name, text in inputs.items()}
-        request = pb.CreateExecutionRequest(graph_id=graph_id, inputs=values, request_id=request_id)
-        execution: pb.Execution = (await self.call("CreateExecution", request)).execution
-        return execution
-
-    async def watch(self, execution_id: str, after_seq: int = 0) -> list[pb.Event]:
-        """All events after a seq, to the terminal one."""
-        request = pb.WatchExecutionRequest(execution_id=execution_id, after_seq=after_seq)
-        return [answer.event async for answer in self.executions.WatchExecution(request, metadata=self._metadata, timeout=20)]
-
-    async def events(self, execution_id: str, page_size: int, after_seq: int = 0) -> list[pb.Event]:
-        """All events after a seq, page by page."""
-        found: list[pb.Event] = []
-        token = ""
-        while True:
-            request = pb.ListExecutionEventsRequest(execution_id=execution_id, after_seq=after_seq, page_size=page_size, page_token=token)
-            answer = await self.call("ListExecutionEvents", request)
-            found += answer.events
-            token = answer.next_page_token
-            if not token:
-                return found
-
-
-class Api:
-    """The services behind one gRPC door."""
-
-    def __init__(self, channel: grpc.aio.Channel) -> None:
-        self._channel = channel
-
-    async def person(self) -> Person:
-        """Someone new."""
-        request = RegisterRequest(email=f"{uuid7()}@example.com", password="correct horse battery", display_name="Test")
-        stub: Any = AuthServiceStub(self._channel)
-        return Person(self._channel, (await stub.Register(request)).access_token)
-
-
-@pytest_asyncio.fixture(scope="module")
-async def api(migrated: Settings) -> AsyncIterator[Api]:
-    """The services in this process."""
-    async with hosted(find_services(SERVICES), migrated) as host, grpc.aio.insecure_channel(host.grpc_address) as channel:
-        yield Api(channel)
-
-
-@asynccontextmanager
-async def refused(code: grpc.StatusCode, reason: str) -> AsyncIterator[dict[str, Any]]:
-    """Expects an error with this code and reason; gives its other details by type."""
-    details: dict[str, Any] = {}
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        yield details
-    assert caught.value.code() is code, caught.value.details()
-    status = Status.FromString(dict(caught.value.trailing_metadata() or ())["grpc-status-details-bin"])  # type: ignore[arg-type,index]
-    for packed in status.details:
-        for kind in (ErrorInfo, BadRequest, RetryInfo):
-            if packed.Is(kind.DESCRIPTOR):
-                details[kind.__name__] = kind.FromString(packed.value)
-    assert details["ErrorInfo"].reason == reason
 
 
 async def test_an_execution_is_created_run_and_shown(api: Api, lab: Lab) -> None:
