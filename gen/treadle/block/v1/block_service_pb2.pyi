@@ -65,6 +65,7 @@ class Block(_message.Message):
     COSTS_FIELD_NUMBER: _builtins.int
     TYPE_FIELD_NUMBER: _builtins.int
     IS_DISABLED_FIELD_NUMBER: _builtins.int
+    DISABLED_REASON_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Opaque id, stable for ever; usually but not always a UUID."""
     name: _builtins.str
@@ -79,6 +80,10 @@ class Block(_message.Message):
     """Kind of block, such as "Standard", "Input", "Output", "Note", "Webhook", "Agent"."""
     is_disabled: _builtins.bool
     """True when it cannot be used in new graphs."""
+    disabled_reason: _builtins.str
+    """Why it is disabled, such as the fault of a plugin that could not be loaded; empty when it is not, or by its author's choice. A plugin
+    that did not get as far as saying what blocks it has is listed under its own name, without pins.
+    """
     @_builtins.property
     def categories(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Groups it belongs to, such as "LOGIC"."""
@@ -109,10 +114,11 @@ class Block(_message.Message):
         costs: _abc.Iterable[Global___BlockCost] | None = ...,
         type: _builtins.str = ...,
         is_disabled: _builtins.bool = ...,
+        disabled_reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["input_schema", b"input_schema", "output_schema", b"output_schema"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["categories", b"categories", "costs", b"costs", "description", b"description", "effect", b"effect", "id", b"id", "input_schema", b"input_schema", "is_disabled", b"is_disabled", "name", b"name", "output_schema", b"output_schema", "static_output", b"static_output", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["categories", b"categories", "costs", b"costs", "description", b"description", "disabled_reason", b"disabled_reason", "effect", b"effect", "id", b"id", "input_schema", b"input_schema", "is_disabled", b"is_disabled", "name", b"name", "output_schema", b"output_schema", "static_output", b"static_output", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -143,7 +143,8 @@ class GraphServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ImportGraph(self, request, context):
-        """Imports a document: a Treadle graph, or an AutoGPT export in either of its shapes. Ids are given anew.
+        """Imports a document: a Treadle graph, or an AutoGPT export in either of its shapes. The graph and its sub-graphs get new ids; the ids of
+        nodes and links are kept, so `input_masks` that were made for the document fit.
         Errors: INVALID_ARGUMENT (DOCUMENT_INVALID, GRAPH_INVALID).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -52,7 +52,8 @@ class GraphServiceStub:
     ActivateGraph: _grpc.UnaryUnaryMultiCallable[_graph_service_pb2.ActivateGraphRequest, _graph_service_pb2.ActivateGraphResponse]
     """Makes a version the active one: the version that runs when none is named. Errors: NOT_FOUND (GRAPH_NOT_FOUND)."""
     ImportGraph: _grpc.UnaryUnaryMultiCallable[_graph_service_pb2.ImportGraphRequest, _graph_service_pb2.ImportGraphResponse]
-    """Imports a document: a Treadle graph, or an AutoGPT export in either of its shapes. Ids are given anew.
+    """Imports a document: a Treadle graph, or an AutoGPT export in either of its shapes. The graph and its sub-graphs get new ids; the ids of
+    nodes and links are kept, so `input_masks` that were made for the document fit.
     Errors: INVALID_ARGUMENT (DOCUMENT_INVALID, GRAPH_INVALID).
     """
     ExportGraph: _grpc.UnaryUnaryMultiCallable[_graph_service_pb2.ExportGraphRequest, _graph_service_pb2.ExportGraphResponse]
@@ -84,7 +85,8 @@ class GraphServiceAsyncStub(GraphServiceStub):
     ActivateGraph: _aio.UnaryUnaryMultiCallable[_graph_service_pb2.ActivateGraphRequest, _graph_service_pb2.ActivateGraphResponse]  # type: ignore[assignment]
     """Makes a version the active one: the version that runs when none is named. Errors: NOT_FOUND (GRAPH_NOT_FOUND)."""
     ImportGraph: _aio.UnaryUnaryMultiCallable[_graph_service_pb2.ImportGraphRequest, _graph_service_pb2.ImportGraphResponse]  # type: ignore[assignment]
-    """Imports a document: a Treadle graph, or an AutoGPT export in either of its shapes. Ids are given anew.
+    """Imports a document: a Treadle graph, or an AutoGPT export in either of its shapes. The graph and its sub-graphs get new ids; the ids of
+    nodes and links are kept, so `input_masks` that were made for the document fit.
     Errors: INVALID_ARGUMENT (DOCUMENT_INVALID, GRAPH_INVALID).
     """
     ExportGraph: _aio.UnaryUnaryMultiCallable[_graph_service_pb2.ExportGraphRequest, _graph_service_pb2.ExportGraphResponse]  # type: ignore[assignment]
@@ -161,7 +163,8 @@ class GraphServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _graph_service_pb2.ImportGraphRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_graph_service_pb2.ImportGraphResponse, _abc.Awaitable[_graph_service_pb2.ImportGraphResponse]]:
-        """Imports a document: a Treadle graph, or an AutoGPT export in either of its shapes. Ids are given anew.
+        """Imports a document: a Treadle graph, or an AutoGPT export in either of its shapes. The graph and its sub-graphs get new ids; the ids of
+        nodes and links are kept, so `input_masks` that were made for the document fit.
         Errors: INVALID_ARGUMENT (DOCUMENT_INVALID, GRAPH_INVALID).
         """
 
