@@ -37,7 +37,7 @@ EXECUTION = Table(
     Column("epoch", Integer, nullable=False, server_default="0"),
     Column("worker_id", Text, nullable=False, server_default=""),
     Column("lease_until", DateTime(timezone=True)),
-    # Claims since a firing last ended: a run that kills its workers is given up.
+    # Workers that have had it since a firing last ended, this one included: a run that kills its workers is given up.
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("cancel_requested", Boolean, nullable=False, server_default=text("false")),
     Column("dry_run", Boolean, nullable=False, server_default=text("false")),

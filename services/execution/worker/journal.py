@@ -38,7 +38,7 @@ WITH batch AS ({_BATCH}),
 moved AS (
     UPDATE execution e SET
         last_seq = b.seq + b.count - 1,
-        attempts = CASE WHEN (b.progress OR b.parked) AND NOT b.dead THEN 0 ELSE e.attempts END,
+        attempts = CASE WHEN b.dead THEN e.attempts WHEN b.parked THEN 0 WHEN b.progress THEN 1 ELSE e.attempts END,
         lease_until = CASE WHEN b.status = '' THEN now() + make_interval(secs => $17) END,
         worker_id = CASE WHEN b.parked THEN '' ELSE e.worker_id END,
         wake_time = CASE WHEN NOT b.parked THEN NULL WHEN e.signals > b.seen OR e.cancel_requested THEN now()

@@ -1,0 +1,86 @@
+"""Runs that kill every worker that touches them: given up after five tries, with one dead letter."""
+
+import asyncio
+import json
+import subprocess
+from typing import Any
+
+import pytest
+
+from mesh.streams import DEAD_LETTER_RUN, DEAD_LETTERS, DISPATCH, DISPATCH_RUN
+from services.execution.engine.events import EventKind
+from tests.integration.execution.conftest import Lab
+from tests.integration.execution.graphs import PAUSE, chain
+
+TRIES = 5
+
+
+async def letters(lab: Lab, execution_id: str) -> list[dict[str, Any]]:
+    """The dead letters of a run."""
+    js = (await lab.resources.bus()).js
+    last = (await js.stream_info(DEAD_LETTERS)).state
+    found = []
+    for seq in range(last.first_seq, last.last_seq + 1):
+        message = await js.get_msg(DEAD_LETTERS, seq)
+        assert message.subject == DEAD_LETTER_RUN
+        letter = json.loads(message.data or b"")
+        if letter["execution_id"] == execution_id:
+            found.append(letter)
+    return found
+
+
+async def ends(process: "subprocess.Popen[bytes]") -> int:
+    """The code a worker ends with."""
+    return await asyncio.to_thread(process.wait, 30)
+
+
+# Short leases: all of them have to run out or be seen to be a dead worker's.
+@pytest.mark.timeout(120)
+async def test_a_run_that_kills_its_workers_fails_after_five_tries_with_one_letter(lab: Lab) -> None:
+    execution_id = await lab.start(chain(1, PAUSE, seconds=0.0), X=1)
+    for _ in range(TRIES):
+        with lab.worker_process(test_hooks="node.start:kill") as doomed:
+            assert await ends(doomed) < 0
+    assert (await lab.get(execution_id)).status == "RUNNING"
+    # The next one would die as well, but does not start the node any more.
+    with lab.worker_process(test_hooks="node.start:kill"):
+        record = await lab.ended(execution_id)
+        assert (record.status, record.outcome) == ("FAILED", "FAILED")
+        assert "given up: 5 workers" in record.error
+        found = await lab.until(lambda: letters(lab, execution_id), bool)
+    assert found == [{"execution_id": execution_id, "owner_id": lab.owner, "reason": record.error, "attempts": TRIES}]
+    lines = await lab.journal(execution_id)
+    assert [line.kind for line in lines].count(EventKind.EXECUTION_RESUMED) == TRIES
+    assert lines[-1].kind == EventKind.EXECUTION_FAILED
+    assert lines[-1].error == record.error
+
+
+async def test_a_run_that_cannot_even_be_loaded_is_ended_without_that(lab: Lab) -> None:
+    execution_id = await lab.start(chain(1), X=1)
+    await lab.pool.execute("UPDATE execution SET attempts = $2 WHERE id = $1", execution_id, TRIES + 1)
+    async with lab.worker():
+        record = await lab.ended(execution_id)
+        assert [line.kind for line in await lab.journal(execution_id)] == [EventKind.EXECUTION_QUEUED, EventKind.EXECUTION_FAILED]
+        assert record.status == "FAILED"
+        await lab.until(lambda: letters(lab, execution_id), bool)
+
+
+async def test_a_letter_that_was_left_is_sent_once_by_many_workers(lab: Lab) -> None:
+    execution_id = await lab.start(chain(1), X=1)
+    # As a worker leaves it that dies after the commit, or while the bus is away.
+    query = "UPDATE execution SET status = 'FAILED', end_time = now(), error = 'given up', attempts = 6, letter_due = true WHERE id = $1"
+    await lab.pool.execute(query, execution_id)
+    async with lab.worker(), lab.worker(), lab.worker():
+        await lab.until(lambda: letters(lab, execution_id), bool)
+        query = "SELECT letter_due FROM execution WHERE id = $1"
+        await lab.until(lambda: lab.pool.fetchval(query, execution_id), lambda is_due: not is_due)
+    assert len(await letters(lab, execution_id)) == 1
+
+
+async def test_a_message_that_is_no_id_is_dropped(lab: Lab) -> None:
+    bus = await lab.resources.bus()
+    for data in (b"", b"\xff\xfe", b"not an id", b"00000000-0000-0000-0000-000000000000"):
+        await bus.nc.publish(DISPATCH_RUN, data)
+    async with lab.worker():
+        await lab.ended(await lab.start(chain(1), X=1))
+        await lab.until(lambda: bus.js.stream_info(DISPATCH), lambda info: info.state.messages == 0)
