@@ -1,6 +1,5 @@
 """Time and dates."""
 
-import asyncio
 import datetime as dt
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
@@ -8,7 +7,20 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, Field
 
-from services.block.sdk import Block, BlockContext, BlockError, BlockInput, BlockOutput, BlockResult, Category, Effect, Vector, pin
+from services.block.sdk import (
+    Block,
+    BlockContext,
+    BlockError,
+    BlockInput,
+    BlockOutput,
+    BlockResult,
+    Category,
+    Effect,
+    Timer,
+    Vector,
+    Wait,
+    pin,
+)
 
 MAX_WAIT_S = 24 * 3600
 MAX_REPEATS = 10_000
@@ -168,7 +180,9 @@ class CountdownTimerBlock(Block):
 
     id = "d67a9c52-5e4e-11e2-bcfd-0800200c9a71"
     categories = (Category.TEXT,)
-    effect = Effect.IDEMPOTENT
+    effect = Effect.PURE
+    may_wait = True
+    waits_again = True
 
     class Input(BlockInput):
         """The message, the time to wait and how often."""
@@ -185,8 +199,17 @@ class CountdownTimerBlock(Block):
 
         output_message: Any = pin(description="The message, after each wait")
 
-    async def run(self, input: Input, ctx: BlockContext) -> BlockResult:
+    def wait_for(self, input: Input, ctx: BlockContext) -> Wait | None:
         """Fails for times that are no whole numbers, for more than MAX_REPEATS repeats and more than MAX_WAIT_S seconds in all."""
+        wait_s = self._wait_s(input)
+        return Timer(wait_s) if wait_s > 0 and ctx.waits < input.repeat else None
+
+    async def run(self, input: Input, ctx: BlockContext) -> BlockResult:
+        """The message once after each wait; as often as wanted when there is nothing to wait for."""
+        for _ in range(1 if ctx.waits else input.repeat):
+            yield "output_message", input.input_message
+
+    def _wait_s(self, input: Input) -> int:
         wait_s = 0
         for name, unit_s in (("seconds", 1), ("minutes", 60), ("hours", 3600), ("days", 86400)):
             try:
@@ -195,10 +218,7 @@ class CountdownTimerBlock(Block):
                 raise BlockError(f"{name} is not a whole number: {getattr(input, name)!r}") from None
         if input.repeat > MAX_REPEATS or wait_s * input.repeat > MAX_WAIT_S:
             raise BlockError(f"The timer may repeat {MAX_REPEATS} times and wait {MAX_WAIT_S} seconds in all")
-        for _ in range(input.repeat):
-            if wait_s > 0:
-                await asyncio.sleep(wait_s)
-            yield "output_message", input.input_message
+        return wait_s
 
     vectors = (
         Vector(input={"repeat": 2, "input_message": "m"}, outputs=[("output_message", "m"), ("output_message", "m")]),

@@ -105,6 +105,8 @@ class Block:
     uses_idempotency_key: ClassVar[bool] = False
     # It may have to wait before it runs: `wait_for` is asked.
     may_wait: ClassVar[bool] = False
+    # After each `run` that had an answer, `wait_for` is asked again; the firing ends when it says None.
+    waits_again: ClassVar[bool] = False
     # The input pin whose values are gathered until no more can come; the block runs once with the list of them.
     gathers: ClassVar[str] = ""
     vectors: ClassVar[tuple[Vector, ...]] = ()

@@ -10,7 +10,8 @@ class BlockContext:
 
     `idempotency_key` is the same for every attempt of a firing; blocks that reach the outside pass it on. `timezone` is the IANA name of
     the user's zone. `http_allow_hosts` holds `host` or `host:port` that blocks may call although they are not on the public internet.
-    `answer` is what the firing waited for (`sdk.waits` says what it looks like); None when it did not wait.
+    `answer` is what the firing waited for (`sdk.waits` says what it looks like), `waits` how many answers it has got; None and 0 when it
+    did not wait.
     """
 
     execution_id: str = ""
@@ -23,3 +24,4 @@ class BlockContext:
     idempotency_key: str = ""
     http_allow_hosts: frozenset[str] = frozenset()
     answer: Any = None
+    waits: int = 0

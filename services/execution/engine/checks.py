@@ -43,7 +43,7 @@ def _required(node: Node, mask: Mapping[str, Any]) -> Iterator[Problem]:
     """Required pins need a constant, a link or a mask."""
     if node.type is BlockType.NOTE:
         return
-    provided = {base_name(pin) for pin in (*node.constants, *node.linked, *mask)}
+    provided = {base_name(pin) for pin in (*node.document_constants, *node.linked, *mask)}
     for pin in node.required:
         if pin == _PAYLOAD and node.type in _TRIGGERS:
             continue

@@ -16,6 +16,9 @@ from services.execution.engine.plan import Link, Node
 from services.execution.engine.state import Firing, Lane, State
 from services.execution.engine.status import Status, move
 
+# The pin of output nodes whose values a parent run gets.
+OUTPUT_PIN = "output"
+
 
 def start(state: State, inputs: Mapping[str, Any]) -> list[Firing]:
     """Makes the firings that a run begins with, once, before the first event. Raises InvalidArgumentError (INPUT_INVALID) when one of
@@ -121,7 +124,7 @@ def _queue(state: State, lane: Lane, firing: Firing, inputs: Mapping[str, Any], 
     lane.order.append(firing)
     if lane.node.static_pins:
         lane.remembered = inputs
-    if lane.node.type is BlockType.OUTPUT:
+    if lane.node.is_output:
         state.results.append((str(inputs.get("name")), inputs.get("value")))
     state.open_count += 1
     ready.append(firing)
@@ -134,6 +137,8 @@ def emit(state: State, firing: Firing, pin: str, value: Any, ready: list[Firing]
     """Outputs of a node go out in the order of its firings: those of a later firing are held until the earlier ones have ended."""
     if state.keeps_history:
         firing.outputs.append((pin, value))
+    if firing.node.is_output and pin == OUTPUT_PIN:
+        state.handed_up.append((str(firing.inputs.get("name")), value))
     if state.lanes[firing.node.index].order[0] is firing:
         _hand_on(state, firing.node, pin, value, ready)
     else:

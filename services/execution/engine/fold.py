@@ -94,7 +94,7 @@ def _node_resumed(state: State, event: Event, ready: list[Firing]) -> None:
     elif course.wait.kind is WaitKind.REVIEW and is_for_the_future(event.value):
         state.auto_approved.add(firing.node.index)
     _leave_wait(state, firing, event)
-    course.take(event.value)
+    course.take(event.value, firing.emitted)
     firing.status = move(firing.status, Status.RUNNING)
 
 

@@ -81,6 +81,19 @@ def conclude(state: State, status: Status | None = None, *, now_us: int = 0) -> 
     return Conclusion(status, _outcome(state, status), outputs(state), stats, blocked)
 
 
+def child_answer(state: State, execution_id: str) -> dict[str, Any]:
+    """What the parent's firing is told about this run, which has ended."""
+    end = conclude(state)
+    return {
+        "execution_id": execution_id,
+        "status": end.status.name,
+        "outcome": end.outcome.name,
+        "error": state.error,
+        "outputs": [[name, value] for name, value in state.handed_up],
+        "node_count": end.stats.node_count,
+    }
+
+
 def outputs(state: State) -> dict[str, list[Any]]:
     """The run's outputs so far: lists by name."""
     found: dict[str, list[Any]] = {}

@@ -4,13 +4,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mesh.errors import InvalidArgumentError
+from mesh.errors import InvalidArgumentError, Violation
 from services.block.sdk import Block, BlockRegistry, BlockType
 from services.block.sdk.inputs import InputPlan, NotReady, Prepared, input_plan
 from services.block.sdk.pins import TOOL_PIN, TOOL_PREFIX, base_name
+from services.block.sdk.policy import PLAIN, NodePolicy, PolicyError, node_policy
+from services.execution.engine.agents import AgentInputs, agent_call, agent_constants
 
 # Routes are remembered per emitted pin. A block that makes up pin names without end must not fill the memory.
 _ROUTES_REMEMBERED = 256
+_AGENT_INPUTS = AgentInputs()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,7 +29,11 @@ class Link:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Node:
-    """A placed block. `linked` names the sink pins that links lead to, `static_pins` those among them that static links lead to."""
+    """A placed block. `linked` names the sink pins that links lead to, `static_pins` those among them that static links lead to.
+
+    `constants` are those of the pins that links lead to, `document_constants` all that the document has: they differ for nodes that run
+    another agent.
+    """
 
     index: int
     id: str
@@ -36,13 +43,12 @@ class Node:
     links: tuple[Link, ...] = ()
     linked: tuple[str, ...] = ()
     static_pins: tuple[str, ...] = ()
-    _inputs: InputPlan | None = None
+    type: BlockType = BlockType.STANDARD  # also when the block is unknown
+    is_output: bool = False
+    policy: NodePolicy = PLAIN
+    document_constants: Mapping[str, Any] = field(default_factory=dict)
+    _inputs: InputPlan | AgentInputs | None = None
     _routes: dict[str, tuple[Link, ...]] = field(default_factory=dict)
-
-    @property
-    def type(self) -> BlockType:
-        """The part it plays; a node whose block is unknown is an ordinary one."""
-        return BlockType.STANDARD if self.block is None else self.block.block_type
 
     @property
     def obstacle(self) -> str:
@@ -69,6 +75,10 @@ class Node:
         except Exception as error:  # noqa: BLE001,RUF100 - a value nested too deep, a plugin's own check: it blocks a firing, never the run
             return NotReady(f"the input could not be checked: {type(error).__name__}: {error}")
 
+    def call(self, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What the block runs with, from the inputs of a firing."""
+        return agent_call(self.document_constants, inputs) if self.type is BlockType.AGENT else inputs
+
     @property
     def required(self) -> Sequence[str]:
         """Pins that need a constant, a link or a mask."""
@@ -84,7 +94,8 @@ class Plan:
 
     @classmethod
     def compile(cls, document: Mapping[str, Any], registry: BlockRegistry) -> "Plan":
-        """Compiles a graph document. Raises InvalidArgumentError (GRAPH_INVALID) for links that lead nowhere and ids that come twice.
+        """Compiles a graph document. Raises InvalidArgumentError (GRAPH_INVALID) for links that lead nowhere, ids that come twice and
+        metadata that `sdk.policy` refuses.
 
         A node whose block is unknown stays: it takes part, and its firings fail with a reason.
         """
@@ -119,17 +130,31 @@ def _link(listed: Mapping[str, Any], index: Mapping[str, int], blocks: Sequence[
 
 
 def _node(at: int, listed: Mapping[str, Any], block: Block | None, outgoing: list[Link], incoming: list[Link]) -> Node:
+    constants = listed.get("input_default") or {}
+    kind = BlockType.STANDARD if block is None else block.block_type
     return Node(
         index=at,
         id=listed["id"],
         block_id=listed["block_id"],
         block=block,
-        constants=listed.get("input_default") or {},
+        type=kind,
+        is_output=kind is BlockType.OUTPUT,
+        policy=_policy(listed),
+        constants=agent_constants(constants) if kind is BlockType.AGENT else constants,
+        document_constants=constants,
         links=tuple(outgoing),
         linked=tuple(dict.fromkeys(link.sink_pin for link in incoming)),
         static_pins=tuple(dict.fromkeys(link.sink_pin for link in incoming if link.is_static)),
-        _inputs=None if block is None else input_plan(block),
+        _inputs=None if block is None else _AGENT_INPUTS if kind is BlockType.AGENT else input_plan(block),
     )
+
+
+def _policy(listed: Mapping[str, Any]) -> NodePolicy:
+    try:
+        return node_policy(listed.get("metadata") or {})
+    except PolicyError as error:
+        violations = [Violation(f"nodes.{listed['id']}.metadata.{path}", message) for path, message in error.problems]
+        raise InvalidArgumentError(f"node {listed['id']}: {error}", reason="GRAPH_INVALID", violations=violations) from None
 
 
 def _is_note(block: Block | None) -> bool:

@@ -60,6 +60,16 @@ class Firing:
         return 0 if self.course is None else self.course.ended
 
     @property
+    def answers(self) -> int:
+        """How many answers its block has got."""
+        return 0 if self.course is None else self.course.answers
+
+    @property
+    def repeated(self) -> int:
+        """How many of the outputs that its block gives next are in the journal already, from an attempt that did not get to its end."""
+        return self.emitted if self.course is None else self.emitted - self.course.base
+
+    @property
     def has_answer(self) -> bool:
         """True when its block has what it waited for, and is to run."""
         return self.course is not None and self.course.has_answer
@@ -110,7 +120,8 @@ class State:
     when there are none of these. `waiting` are the firings of the latter two by index, `auto_approved` the nodes (by place in the graph)
     whose reviews are decided in advance. `nested_count` counts firings of child runs that ended. `paused_us` is how long the run was
     parked so far; a pause begins at `idle_us`, the newest event since which nothing was at work. `results` are the run's outputs
-    `(name, value)` in queue order. Times are microseconds since 1970 UTC.
+    `(name, value)` in queue order, `handed_up` what a parent run gets of them, in the order it was emitted. Times are microseconds since
+    1970 UTC.
     """
 
     __slots__ = (
@@ -122,6 +133,7 @@ class State:
         "error",
         "failed_count",
         "firings",
+        "handed_up",
         "idle_us",
         "index_of",
         "keeps_history",
@@ -150,6 +162,7 @@ class State:
         self.firings: dict[int, Firing] = {}
         self.index_of: dict[str, int] = {}
         self.results: list[tuple[str, Any]] = []
+        self.handed_up: list[tuple[str, Any]] = []
         self.status = Status.QUEUED
         self.error = ""
         self.next_index = 0

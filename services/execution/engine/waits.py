@@ -42,7 +42,7 @@ class Waiting:
 class Course:
     """The waits of one firing. `ended` counts those that are over, so it is also the number of the one that goes on."""
 
-    __slots__ = ("answer", "began_us", "ended", "failures", "has_answer", "may_repeat", "wait")
+    __slots__ = ("answer", "answers", "base", "began_us", "ended", "failures", "has_answer", "is_repeat", "may_repeat", "wait")
 
     def __init__(self) -> None:
         self.wait: Waiting | None = None
@@ -51,6 +51,10 @@ class Course:
         # What the block is told when it runs.
         self.answer: Any = None
         self.has_answer = False
+        # How many answers the block has got, and how many outputs it had emitted before it ran with the newest.
+        self.answers = 0
+        self.base = 0
+        self.is_repeat = False
         # Attempts that failed and were given another.
         self.failures = 0
         # What a person said about running again after an interruption; None when nobody was asked since the last start.
@@ -63,13 +67,20 @@ class Course:
             self.failures += 1
             if isinstance(self.answer, dict) and "execution_id" in self.answer:
                 self.answer, self.has_answer = None, False
+                self.answers -= 1
+                self.is_repeat = True
 
-    def take(self, answer: Any) -> None:
-        """The answer ends the wait."""
+    def take(self, answer: Any, emitted: int) -> None:
+        """The answer ends the wait; `emitted` counts the outputs until now."""
         if self.wait is not None and self.wait.kind is WaitKind.INTERRUPTION:
             self.may_repeat = is_approved(answer)
         else:
+            # An attempt that repeats a failed one leaves out what that has emitted.
+            if not self.is_repeat:
+                self.base = emitted
+            self.is_repeat = False
             self.answer, self.has_answer = answer, True
+            self.answers += 1
         self._close()
 
     def start(self) -> None:

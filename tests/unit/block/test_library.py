@@ -9,7 +9,7 @@ import pytest
 
 from services.block.sdk import Block, BlockContext, BlockError, BlockRegistry, Vector
 from services.block.sdk.inputs import NotReady, input_plan
-from services.block.sdk.run import run_block
+from services.block.sdk.run import run_alone
 
 DATA = Path(__file__).parents[2] / "data" / "blocks"
 RECORDED: dict[str, list[dict[str, Any]]] = json.loads((DATA / "vectors.json").read_text())
@@ -39,7 +39,7 @@ async def result_of(block: Block, given: dict[str, Any]) -> tuple[Any, list[list
         return None, [], "validate", prepared.reason
     outputs: list[list[Any]] = []
     try:
-        async for pin, value in run_block(block, prepared.data, BlockContext()):
+        async for pin, value in run_alone(block, prepared.data, BlockContext()):
             outputs.append([pin, value])
     except BlockError as error:
         return prepared.data, outputs, "run", error.message

@@ -1,0 +1,90 @@
+"""What a node's metadata says about running it: further attempts, a time limit, interruptions, and what it stands for in a dry run.
+
+    {"retry": {"attempts": 5, "backoff_s": 2, "multiplier": 2, "max_backoff_s": 60, "on": ["timeout", "HTTPStatusError"]},
+     "timeout_s": 30, "on_interrupt": "ask", "stub_outputs": [["response", {"ok": true}]]}
+
+Everything is optional, and a node without any of it is run as the platform runs it.
+"""
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from services.block.sdk.errors import BlockError
+
+MAX_ATTEMPTS = 100
+MAX_BACKOFF_S = 30 * 86400.0
+
+
+class OnInterrupt(StrEnum):
+    """What becomes of a firing whose worker was lost while it ran."""
+
+    RETRY = "retry"  # run again: its effect may happen twice
+    FAIL = "fail"
+    ASK = "ask"  # a person decides
+
+
+class Retry(BaseModel):
+    """Further attempts of a firing that failed.
+
+    `attempts` counts all, the first included. The pause before the next is `backoff_s`, `multiplier` times longer after each failure, up to
+    `max_backoff_s` (seconds). `on` names the failures that deserve another attempt, by a part of the message or by kind, such as
+    `NodeTimeoutError`; empty for all.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    attempts: int = Field(ge=1, le=MAX_ATTEMPTS, strict=True)
+    backoff_s: float = Field(1.0, ge=0, le=MAX_BACKOFF_S, allow_inf_nan=False)
+    multiplier: float = Field(2.0, ge=1, le=100, allow_inf_nan=False)
+    max_backoff_s: float = Field(3600.0, ge=0, le=MAX_BACKOFF_S, allow_inf_nan=False)
+    on: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+
+    def pause_s(self, failures: int) -> float:
+        """The pause after that many failed attempts, in seconds."""
+        try:
+            grown = self.backoff_s * self.multiplier ** (failures - 1)
+        except OverflowError:
+            grown = self.max_backoff_s
+        return min(grown, self.max_backoff_s)
+
+    def allows(self, failures: int, error: BlockError) -> bool:
+        """Whether there is another attempt after `failures` failed ones, the last of them with `error`."""
+        return failures < self.attempts and (not self.on or any(part == error.kind or part in error.message for part in self.on))
+
+
+class NodePolicy(BaseModel):
+    """How a node's firings are run. None means: as the worker and the block say."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    retry: Retry | None = None
+    timeout_s: float | None = Field(None, gt=0, le=MAX_BACKOFF_S, allow_inf_nan=False)
+    on_interrupt: OnInterrupt | None = None
+    # What it emits in a dry run instead of having an effect.
+    stub_outputs: tuple[tuple[str, Any], ...] | None = None
+
+
+class PolicyError(ValueError):
+    """Metadata that says something wrong. `problems` are (path, message), the path as in `retry.attempts`."""
+
+    def __init__(self, problems: Sequence[tuple[str, str]]) -> None:
+        super().__init__("; ".join(f"{path}: {message}" for path, message in problems))
+        self.problems = tuple(problems)
+
+
+PLAIN = NodePolicy()
+_NAMES = NodePolicy.model_fields.keys()
+
+
+def node_policy(metadata: Mapping[str, Any]) -> NodePolicy:
+    """The policy in a node's metadata. Raises PolicyError."""
+    if _NAMES.isdisjoint(metadata):
+        return PLAIN
+    try:
+        return NodePolicy.model_validate(metadata)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False)
+        raise PolicyError([(".".join(map(str, item["loc"])), item["msg"]) for item in found]) from None
