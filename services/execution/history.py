@@ -56,7 +56,7 @@ class History:
         found: list[pb.Event] = []
         for row in rows:
             skipped = max(first_seq - row.seq, 0)
-            lines = read_row(row.events)[skipped : last_seq + 1 - row.seq]
+            lines = read_row(row.events)[skipped : max(last_seq + 1 - row.seq, 0)]
             found.extend(renderer.proto(row.seq + skipped, lines))
         return found
 

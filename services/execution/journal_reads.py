@@ -1,5 +1,6 @@
 """The SQL that reads journals: by position, from either end, and the values kept beside them."""
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -29,7 +30,10 @@ ORDER BY seq LIMIT $4
 
 _VALUES = "SELECT sha256, content FROM execution_value WHERE execution_id = $1 AND sha256 = ANY($2::text[])"
 
-ROWS_AT_ONCE = 16
+# Rows in the first statement of a page, when nothing is known of them, and in any.
+_FIRST_ROWS = 2
+_MAX_ROWS = 500
+_ROWS_WITH_KINDS = 16
 # A page of a journal with large values ends early, so that nobody holds a whole one in memory or in one message.
 _PAGE_BYTES = 1024 * 1024
 
@@ -54,29 +58,29 @@ class JournalReads:
         ends. None only when there is none. Several statements.
         """
         found: list[JournalRow] = []
-        missing = limit
+        missing, asked = limit, _FIRST_ROWS
         while missing > 0:
-            asked = min(ROWS_AT_ONCE, missing)
             rows = await self._rows(_AFTER, execution_id, after_seq, asked)
             found += rows
             if len(rows) < asked or _size(found) > _PAGE_BYTES:
                 break
             missing -= sum(row.seq + row.count - 1 - max(after_seq, row.seq - 1) for row in rows)
             after_seq = rows[-1].seq + rows[-1].count - 1
+            asked = _rows_for(missing, found)
         return found
 
     async def events_before(self, execution_id: str, before_seq: int, limit: int) -> list[JournalRow]:
         """The same from the other end: the last rows with events before `before_seq`, in order."""
         found: list[JournalRow] = []
-        missing = limit
+        missing, asked = limit, _FIRST_ROWS
         while missing > 0:
-            asked = min(ROWS_AT_ONCE, missing)
             rows = await self._rows(_BEFORE, execution_id, before_seq, asked)
             found += rows
             if len(rows) < asked or _size(found) > _PAGE_BYTES:
                 break
             missing -= sum(min(row.seq + row.count, before_seq) - row.seq for row in rows)
             before_seq = rows[-1].seq
+            asked = _rows_for(missing, found)
         return found[::-1]
 
     async def events_at(self, execution_id: str, seqs: Sequence[int]) -> list[JournalRow]:
@@ -86,7 +90,7 @@ class JournalReads:
     async def events_of_kinds(self, execution_id: str, after_seq: int, kinds: Collection[int]) -> list[JournalRow]:
         """The next rows that begin after `after_seq` and may hold events of these kinds; none only when there is none."""
         pattern = rf"\[({'|'.join(str(int(kind)) for kind in sorted(kinds))}),"
-        return await self._rows(_WITH_KINDS, execution_id, after_seq, pattern, ROWS_AT_ONCE)
+        return await self._rows(_WITH_KINDS, execution_id, after_seq, pattern, _ROWS_WITH_KINDS)
 
     async def values(self, execution_id: str, hashes: Collection[str]) -> dict[str, str]:
         """Values kept beside the journal, by hash, as JSON text; what is not there is absent."""
@@ -107,6 +111,14 @@ class JournalReads:
 
     async def _rows(self, statement: str, *arguments: object) -> list[JournalRow]:
         return [JournalRow(*row) for row in await self._pool.fetch(statement, *arguments)]
+
+
+def _rows_for(events: int, known: Sequence[JournalRow]) -> int:
+    """How many more rows hold so many events, or fill the page, when they are like those known. A row has one event or a thousand."""
+    per_row = sum(row.count for row in known) / len(known)
+    bytes_left = _PAGE_BYTES - _size(known)
+    by_size = bytes_left * len(known) / max(_size(known), 1)
+    return max(1, min(math.ceil(events / per_row), math.ceil(by_size), _MAX_ROWS))
 
 
 def _size(rows: Sequence[JournalRow]) -> int:
