@@ -36,9 +36,11 @@ def event_text(text: bytes | str | msgspec.Raw) -> EventText:
     return EventText(head.seq, head.kind in _LAST_KINDS, raw)
 
 
-def decode(message: bytes) -> Sequence[EventText]:
-    """The events of a bus message: a JSON array of consecutive ones."""
-    return [event_text(raw) for raw in _ARRAY.decode(message)]
+def decode(message: bytes, after_seq: int = 0) -> Sequence[EventText]:
+    """The events after a seq of a bus message: a JSON array of consecutive ones."""
+    raws = _ARRAY.decode(message)
+    first_seq = _HEAD.decode(raws[0]).seq if raws else 0
+    return [event_text(raw) for raw in raws[max(0, after_seq + 1 - first_seq) :]]
 
 
 def text_of(event: Event) -> EventText:

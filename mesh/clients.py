@@ -18,6 +18,7 @@ from mesh.call import current_call
 from mesh.chain.deadline import exceeded
 from mesh.chain.request_id import HEADER as REQUEST_ID
 from mesh.contract import Method, methods
+from mesh.dispatch import Dispatcher, Read
 from mesh.errors import TreadleError
 from mesh.identity.service_token import HEADER as SERVICE_TOKEN
 from mesh.identity.service_token import ServiceTokens
@@ -52,6 +53,7 @@ class Clients:
         self._own_target: list[str] = [settings.default_target]
         self._max_bytes = settings.max_message_bytes
         self._channels: dict[str, grpc.aio.Channel] = {}
+        self._served_here: list[Dispatcher] = []
 
     def for_workload(self, workload: str) -> "Clients":
         """The same channels under another name."""
@@ -65,6 +67,12 @@ class Clients:
         if not self._own_target[0]:
             self._own_target[0] = target
 
+    def serve_here(self, dispatcher: Dispatcher) -> None:
+        """Unary calls to services of this process go straight to their dispatcher, through the same chain, unless the settings place the
+        service elsewhere. Such calls hand over messages as they are: neither side may change what it gave or got.
+        """
+        self._served_here.append(dispatcher)
+
     def target(self, service: str) -> str:
         """The gRPC target of a service. Raises LookupError when nobody said where it is."""
         found = self._targets.get(service, "") or self._own_target[0]
@@ -77,7 +85,8 @@ class Clients:
         target = self.target(service)
         if target not in self._channels:
             self._channels[target] = grpc.aio.insecure_channel(target, channel_options(self._max_bytes))
-        return cast(grpc.aio.Channel, _MeshChannel(self._channels[target], service, self._metadata))
+        here = [] if service in self._targets else self._served_here
+        return cast(grpc.aio.Channel, _MeshChannel(self._channels[target], service, self._metadata, here))
 
     async def close(self) -> None:
         """Closes all channels; calls in flight are cancelled."""
@@ -136,10 +145,13 @@ def error_of(failure: grpc.aio.AioRpcError, service: str) -> TreadleError:
 class _MeshChannel:
     """Stands between a generated stub and the real channel. Interceptors of grpc.aio would cost two tasks per call."""
 
-    def __init__(self, channel: grpc.aio.Channel, service: str, metadata: Callable[[], list[tuple[str, str]]]) -> None:
+    def __init__(
+        self, channel: grpc.aio.Channel, service: str, metadata: Callable[[], list[tuple[str, str]]], here: Sequence[Dispatcher]
+    ) -> None:
         self._channel = channel
         self._service = service
         self._metadata = metadata
+        self._here = here
 
     def unary_unary(self, path: str, *args: Any, **kwargs: Any) -> Callable[..., Any]:
         inner = self._channel.unary_unary(path, *args, **kwargs)
@@ -150,9 +162,12 @@ class _MeshChannel:
             timeout: float | None = None,  # noqa: ASYNC109
             metadata: Sequence[tuple[str, str]] = (),
         ) -> Message:
+            timeout_s, pairs = _timeout_s(method, timeout), (*self._metadata(), *metadata)
+            for dispatcher in self._here:
+                if path in dispatcher.methods:
+                    return await dispatcher.unary(dispatcher.new_call(method, dict(pairs), timeout_s), _reader(request))
             try:
-                answer = inner(request, timeout=_timeout_s(method, timeout), metadata=(*self._metadata(), *metadata))
-                return cast(Message, await answer)
+                return cast(Message, await inner(request, timeout=timeout_s, metadata=pairs))
             except grpc.aio.AioRpcError as failure:
                 error = error_of(failure, self._service)
             raise error
@@ -179,6 +194,13 @@ class _MeshChannel:
                 stream.cancel()
 
         return call
+
+
+def _reader(request: Message) -> Read:
+    async def read() -> Message:
+        return request
+
+    return read
 
 
 def _timeout_s(method: Method, asked_s: float | None) -> float:

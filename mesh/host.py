@@ -108,6 +108,7 @@ async def hosted(services: Sequence[Service], settings: Settings) -> AsyncIterat
             {full_name: servicer for item in running for full_name, servicer in item.servicers.items()},
             _chain(settings, metrics, tracing, clients, names),
         )
+        clients.serve_here(dispatcher)
         for service, item in zip(services, running, strict=True):
             health.watch(Watched((service.name, *item.servicers), service.needs, item.is_healthy))
         grpc_door.add(dispatcher)

@@ -31,11 +31,12 @@ class Source(Generic[E]):
     """Where events come from and how to read them.
 
     `page(after_seq)` returns events after that seq from the journal, in order, as many as it likes; empty when there are none yet; None
-    when there never will be. `decode` reads a bus message: consecutive events. `is_last` knows the event after which nothing comes.
+    when there never will be. `decode(message, after_seq)` reads the events after that seq of a bus message, which holds consecutive ones.
+    `is_last` knows the event after which nothing comes.
     """
 
     page: Callable[[int], Awaitable[Sequence[E] | None]]
-    decode: Callable[[bytes], Sequence[E]]
+    decode: Callable[[bytes, int], Sequence[E]]
     seq: Callable[[E], int]
     is_last: Callable[[E], bool]
 
@@ -70,7 +71,7 @@ class Tail(Generic[E]):
                     return
                 # ... then from the bus, as long as it goes on without a gap and without silence.
                 while (message := await self._hear()) is not None:
-                    batch = [event for event in source.decode(message) if source.seq(event) > seq]
+                    batch = source.decode(message, seq)
                     if not batch:
                         continue
                     if source.seq(batch[0]) != seq + 1:

@@ -16,6 +16,7 @@ from services.execution.creation import Creation
 from services.execution.firings import Firings
 from services.execution.graphs import Graphs
 from services.execution.history import History
+from services.execution.live import LiveRuns
 from services.execution.notices import Notices
 from services.execution.publisher import Publisher
 from services.execution.repository import ExecutionRepository
@@ -39,12 +40,14 @@ async def build(resources: Resources) -> AsyncIterator[Running]:
     snapshots = Snapshots(repository, registry)
     creation = Creation(repository)
     publisher = Publisher()
-    notices = Notices(publisher)
+    live = LiveRuns()
+    notices = Notices(publisher, live)
     servicer = ExecutionServicer(
         repository=repository,
         graphs=Graphs(resources.clients, repository, registry),
         creation=creation,
-        history=History(repository, snapshots),
+        history=History(repository, snapshots, live),
+        live=live,
         firings=Firings(repository, snapshots, max_parallel_nodes=resources.settings.max_parallel_nodes),
         cancellation=Cancellation(repository, Tree(pool), notices),
         wait_reasons=WaitReasons(repository, resources.settings.max_running_per_user),

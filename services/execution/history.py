@@ -12,6 +12,7 @@ from services.execution.engine.events import EventKind
 from services.execution.errors import value_not_found
 from services.execution.journal_reads import JournalRow
 from services.execution.lines import Renderer, read_row
+from services.execution.live import LiveRuns
 from services.execution.messages import events_of_payload
 from services.execution.repository import ExecutionRepository, Record
 from services.execution.snapshots import Snapshots
@@ -26,9 +27,11 @@ _LAST_KINDS = frozenset(int(kind) for kind in EventKind if kind.is_terminal)
 class History:
     """What happened in executions. Callers have made sure that the execution is the owner's."""
 
-    def __init__(self, repository: ExecutionRepository, snapshots: Snapshots) -> None:
+    def __init__(self, repository: ExecutionRepository, snapshots: Snapshots, live: LiveRuns | None = None) -> None:
+        """`live` saves those who watch a new execution the way to the journal."""
         self._repository = repository
         self._snapshots = snapshots
+        self._live = live
 
     async def events(self, record: Record, after_seq: int, limit: int) -> list[pb.Event]:
         """Events after `after_seq`, in order: up to `limit`, fewer when they are large, none only when there is none."""
@@ -63,6 +66,16 @@ class History:
     async def watch(self, record: Record, after_seq: int, bus: Bus | None) -> AsyncGenerator[Sequence[pb.Event]]:
         """Batches of events after `after_seq`, those of the journal, then new ones, to the terminal one."""
 
+        seq = after_seq
+        live = self._live.get(record.id, record.owner_id) if self._live is not None else None
+        if live is not None:
+            async with aclosing(live.follow(seq)) as batches:
+                async for batch in batches:
+                    yield batch
+                    seq = batch[-1].seq
+                    if batch[-1].kind in _LAST_KINDS:
+                        return
+
         async def page(seq: int) -> Sequence[pb.Event] | None:
             found = await self.events(record, seq, WATCH_PAGE)
             if found:
@@ -73,7 +86,7 @@ class History:
 
         source = Source(page, events_of_payload, lambda event: event.seq, lambda event: event.kind in _LAST_KINDS)
         tail = Tail(source, None if bus is None else bus.nc, execution_subject(record.owner_id, record.id))
-        async with aclosing(tail.follow(after_seq)) as batches:
+        async with aclosing(tail.follow(seq)) as batches:
             async for batch in batches:
                 yield batch
 

@@ -10,6 +10,7 @@ from treadle.execution.v1 import execution_service_pb2 as pb
 from treadle.type.v1.json_value_pb2 import JsonValue
 
 from mesh import jsontext
+from services.execution.engine.events import EventKind
 from services.execution.lines import time_of, timestamp
 from services.execution.repository import Record
 
@@ -34,9 +35,21 @@ class _WireEvent(msgspec.Struct, gc=False):
     value_ref: dict[str, Any] | None = None
 
 
+class _Seq(msgspec.Struct, gc=False):
+    seq: int
+
+
+class _Kind(msgspec.Struct, gc=False):
+    kind: str
+
+
 _KINDS = dict(pb.EventKind.items())
 _STATUSES = dict(pb.ExecutionStatus.items())
-_WIRE = msgspec.json.Decoder(list[_WireEvent])
+_ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
+_WIRE = msgspec.json.Decoder(_WireEvent)
+_SEQ = msgspec.json.Decoder(_Seq)
+_KIND = msgspec.json.Decoder(_Kind)
+_LAST_KINDS = frozenset(int(kind) for kind in EventKind if kind.is_terminal)
 
 
 def parts(text: str) -> Mapping[str, JsonValue]:
@@ -82,9 +95,17 @@ def firing_of_child(record: Record) -> str:
     return (record.request_id or "").partition("/")[0] if record.parent_id else ""
 
 
-def events_of_payload(payload: bytes) -> list[pb.Event]:
-    """The events of a bus message."""
-    return [_event(event) for event in _WIRE.decode(payload)]
+def events_of_payload(payload: bytes, after_seq: int = 0) -> list[pb.Event]:
+    """The events after a seq of a bus message, which holds consecutive ones. The others cost next to nothing."""
+    raws = _ARRAY.decode(payload)
+    first_seq = _SEQ.decode(raws[0]).seq if raws else 0
+    return [_event(_WIRE.decode(raw)) for raw in raws[max(0, after_seq + 1 - first_seq) :]]
+
+
+def is_end(payload: bytes) -> bool:
+    """Whether nothing comes after this bus message: its last event is a terminal one."""
+    raws = _ARRAY.decode(payload)
+    return bool(raws) and _KINDS[_KIND.decode(raws[-1]).kind] in _LAST_KINDS
 
 
 def _event(event: _WireEvent) -> pb.Event:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from mesh.bus import Bus
 from services.execution.bell import Bell
 from services.execution.lines import Line, Names, Renderer
+from services.execution.live import LiveRuns
 from services.execution.publisher import Committed, Publisher
 from services.execution.repository import Record
 from services.execution.tree import Stopped
@@ -16,8 +17,10 @@ _NO_NODES = Names(())
 class Notices:
     """Tells workers and watchers about executions. Does without the bus until it is there, and while it is away."""
 
-    def __init__(self, publisher: Publisher) -> None:
+    def __init__(self, publisher: Publisher, live: LiveRuns | None = None) -> None:
+        """`live` is told of each new execution before a worker is."""
         self._publisher = publisher
+        self._live = live
         self.bell = Bell()
         self.bus: Bus | None = None
 
@@ -28,6 +31,8 @@ class Notices:
 
     async def created(self, record: Record, first: Line) -> None:
         """A new execution: wakes a worker."""
+        if self._live is not None and self.bus is not None and self.bus.is_connected:
+            await self._live.expect(record, self.bus)
         await self.bell.wake([record.id])
         self.happened(record, 1, [first])
 

@@ -20,6 +20,7 @@ from services.execution.errors import execution_not_found, graph_invalid, input_
 from services.execution.firings import Firings
 from services.execution.graphs import Graphs
 from services.execution.history import History
+from services.execution.live import LiveRuns
 from services.execution.messages import execution_message
 from services.execution.notices import Notices
 from services.execution.pages import offset_of, offset_token, position_of, position_token
@@ -45,6 +46,7 @@ class ExecutionServicer:
         cancellation: Cancellation,
         wait_reasons: WaitReasons,
         notices: Notices,
+        live: LiveRuns,
     ) -> None:
         self._repository = repository
         self._graphs = graphs
@@ -54,6 +56,7 @@ class ExecutionServicer:
         self._cancellation = cancellation
         self._wait_reasons = wait_reasons
         self._notices = notices
+        self._live = live
 
     async def create_execution(self, request: pb.CreateExecutionRequest, call: Call) -> pb.CreateExecutionResponse:
         """Accepts an execution: durable when this returns, under way a moment later."""
@@ -119,7 +122,8 @@ class ExecutionServicer:
 
     async def watch_execution(self, request: pb.WatchExecutionRequest, call: Call) -> AsyncIterator[pb.WatchExecutionResponse]:
         """The events after `after_seq` as they come, to the terminal one."""
-        record = await self._own(request.execution_id, call)
+        live = self._live.get(request.execution_id, call.caller.user_id)
+        record = await self._own(request.execution_id, call) if live is None else live.record
         async with aclosing(self._history.watch(record, request.after_seq, self._notices.bus)) as batches:
             async for batch in batches:
                 for event in batch:
