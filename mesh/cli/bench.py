@@ -1,8 +1,6 @@
 """`treadle bench`: measures a running stack through its public API."""
 
 import asyncio
-import os
-import signal
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,15 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mesh.cli.options import NO_HOME, AsJson, Home
-from mesh.cli.output import CliError, Exit, note, say, say_json
+from mesh.cli.output import CliError, Exit, say, say_json
 
 if TYPE_CHECKING:
     from mesh.cli.load import Job
     from mesh.cli.session import Session
     from mesh.cli.workloads import Workload
     from mesh.local.state import StackState
-
-_KILL_AFTER_S = 0.5
 
 
 class Effect(StrEnum):
@@ -93,12 +89,12 @@ def start(runs: Runs = 100, in_flight: InFlight = 1, home: Home = NO_HOME, is_js
 def crash(
     nodes: Nodes = 40,
     effect: Effects = Effect.EFFECTFUL,
-    runs: Runs = 50,
-    in_flight: InFlight = 50,
+    runs: Runs = 1000,
+    in_flight: InFlight = 64,
     home: Home = NO_HOME,
     is_json: AsJson = False,
 ) -> None:
-    """A chain during which every worker is killed once; then all journals are checked."""
+    """A chain during which every worker is killed once: how long its runs stood still. Then all journals are checked."""
     from mesh.cli import workloads
 
     _bench(workloads.chain(nodes, effect), _Asked(runs, in_flight, is_crash=True), home, is_json)
@@ -121,7 +117,7 @@ def _bench(workload: "Workload", asked: _Asked, home: Any, is_json: bool) -> Non
 
 
 async def _measure(session: "Session", workload: "Workload", asked: _Asked) -> dict[str, Any]:
-    from mesh.cli import load, usage
+    from mesh.cli import crash, load, usage
     from mesh.cli.accounts import jobs_of
 
     jobs = jobs_of(session, workload, asked.users)
@@ -135,7 +131,8 @@ async def _measure(session: "Session", workload: "Workload", asked: _Asked) -> d
         state = _state(session)
         cpu_before = usage.cpu_s(state)
         if asked.is_crash:
-            killer = asyncio.create_task(_kill_workers(state))
+            killer = crash.Killer(state)
+            killing = asyncio.create_task(killer.run())
         # After a crash there are more events than in a quiet run.
         measured = await load.measure(session.target, jobs, asked.runs, asked.in_flight, 0 if asked.is_crash else last_seqs[0])
         used = usage.since(cpu_before, usage.cpu_s(_state(session)))
@@ -143,11 +140,17 @@ async def _measure(session: "Session", workload: "Workload", asked: _Asked) -> d
     if times is not None:
         document |= times.report(measured.posted)
     if asked.is_crash:
-        await killer
+        await killing
         client = load.Client(session.target, jobs[0])
-        faults = [fault for item in measured.posted for fault in _faults(item, await client.events(item), workload)]
+        journals = {item: await client.events(item) for item in measured.posted}
         client.close()
-        document |= {"workload": f"crash-{workload.name}", "lost": asked.runs - len(measured.posted), "faults": faults[:20]}
+        faults = [fault for item, events in journals.items() for fault in _faults(item, events, workload)]
+        document |= {
+            "workload": f"crash-{workload.name}",
+            "lost": asked.runs - len(measured.posted),
+            "recovery_ms": killer.recovery(list(journals.values())),
+            "faults": faults[:20],
+        }
     return document
 
 
@@ -177,14 +180,6 @@ def _state(session: "Session") -> "StackState":
     if state is None:
         raise CliError("The stack has gone.", Exit.UNREACHABLE)
     return state
-
-
-async def _kill_workers(state: "StackState") -> None:
-    for process in state.processes:
-        if process.kind == "worker":
-            await asyncio.sleep(_KILL_AFTER_S)
-            note(f"killing {process.name} (pid {process.pid})")
-            os.kill(process.pid, signal.SIGKILL)
 
 
 def _faults(execution_id: str, events: list[dict[str, Any]], workload: "Workload") -> list[str]:
