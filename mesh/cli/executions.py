@@ -87,12 +87,16 @@ def watch_execution(
     home: Home = NO_HOME,
     is_json: AsJson = False,
 ) -> None:
-    """Prints the events as they come, one JSON object a line, until the execution ends."""
+    """Prints the events as they come, one JSON object a line, until the execution ends; with --json as one document at the end."""
     from mesh.cli.rest import Rest
     from mesh.cli.session import Session
 
     with Session(home) as session:
-        for line in Rest(session).lines(f"/v1/executions/{execution_id}:watch", after_seq=after_seq):
+        lines = Rest(session).lines(f"/v1/executions/{execution_id}:watch", after_seq=after_seq)
+        if is_json:
+            say_json({"events": [loads(line) for line in lines]})
+            return
+        for line in lines:
             say(line)
 
 

@@ -88,5 +88,5 @@ def validate_graph(file: File, home: Home = NO_HOME, is_json: AsJson = False) ->
     for problem in problems if not is_json else ():
         say(f"{problem['node_id'] or '(graph)'}  {problem['field']}  {problem['message']}")
     if problems:
-        raise CliError(f"{len(problems)} problems.", Exit.BAD_INPUT)
+        raise CliError(f"{len(problems)} problem{'s' if len(problems) > 1 else ''}.", Exit.BAD_INPUT)
     note("No problems.")

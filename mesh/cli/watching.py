@@ -22,7 +22,7 @@ _PATIENCE_S = 60.0
 _PAUSE_S = 0.3
 _REFRESHES_PER_S = 8
 # Columns of the terminal: for the name of a node, and for the numbers with the space before each.
-_NAME_LEAST, _NAME_MOST, _NUMBERS = 10, 48, 32
+_NAME_LEAST, _NAME_MOST, _NUMBERS = 6, 48, 34
 
 
 def follow(session: Session, execution_id: str) -> Iterator[pb.Event]:

@@ -5,7 +5,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,17 @@ import httpx
 import pytest
 
 TREADLE = str(Path(sys.executable).parent / "treadle")
+
+
+DEADLINE_S = 40.0
+
+
+def wait_for(condition: Callable[[], bool], what: str) -> None:
+    """Waits until the condition holds; fails with `what` when it does not."""
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline, f"timed out: {what}"
+        time.sleep(0.1)
 
 
 @dataclass(frozen=True)
@@ -28,9 +40,15 @@ class Stack:
         assert result.returncode == code, f"treadle {' '.join(words)} ended with {result.returncode}\n{result.stdout}\n{result.stderr}"
         return result.stdout
 
-    def run(self, *words: str) -> "subprocess.CompletedProcess[str]":
-        """Runs a command, whatever comes of it."""
-        return subprocess.run([TREADLE, "--home", str(self.home), *words], capture_output=True, text=True, check=False, timeout=170)
+    def run(self, *words: str, folder: Path | None = None) -> "subprocess.CompletedProcess[str]":
+        """Runs a command, in `folder` when given, whatever comes of it."""
+        command = [TREADLE, "--home", str(self.home), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=170, cwd=folder)
+
+    def start(self, *words: str) -> "subprocess.Popen[str]":
+        """Starts a command and does not wait for it."""
+        command = [TREADLE, "--home", str(self.home), *words]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def json(self, *words: str, code: int = 0) -> Any:
         """The JSON document that a command prints."""
@@ -56,6 +74,14 @@ def stack() -> Iterator[Stack]:
     yield made
     made.run("down")
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Iterator[Stack]:
+    """A home for a stack of the test's own; what runs there is taken down whatever comes of the test."""
+    made = Stack(tmp_path / "home with a space")
+    yield made
+    made.run("down")
 
 
 @pytest.fixture(scope="session")

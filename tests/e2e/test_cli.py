@@ -3,9 +3,10 @@
 import json
 from pathlib import Path
 
+import httpx
 import pytest
 
-from tests.e2e.conftest import Stack
+from tests.e2e.conftest import Stack, wait_for
 
 SUM = """
 name: Sum
@@ -50,6 +51,96 @@ def test_bad_input_is_exit_code_2(stack: Stack, tmp_path: Path) -> None:
     stack.treadle("no-such-command", code=2)
     stack.treadle("up", "--profile", "mesh", code=2)
     stack.treadle("up", "--llm", code=2)
+
+
+def test_a_terminated_execution_is_exit_code_1(stack: Stack, tmp_path: Path) -> None:
+    file = tmp_path / "waits.yaml"
+    file.write_text("name: Waits for its end\nnodes: {wait: {block: CountdownTimer, input: {seconds: 60}}}")
+    graph_id = stack.json("graphs", "import", str(file))["graph"]["id"]
+    run = stack.start("run", graph_id, "--json")
+    running: list[str] = []
+
+    def has_started() -> bool:
+        executions = stack.json("executions", "list", "--graph", graph_id)["executions"]
+        running[:] = [item["id"] for item in executions if item["status"] == "EXECUTION_STATUS_RUNNING"]
+        return bool(running)
+
+    wait_for(has_started, "the execution runs")
+    stack.treadle("executions", "cancel", running[0])
+    printed, _ = run.communicate(timeout=60)
+    assert run.returncode == 1
+    assert json.loads(printed)["status"] == "EXECUTION_STATUS_TERMINATED"
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["up"], 0),
+        (["up", "--workers", "7"], 3),
+        (["up", "--workers", "1000"], 2),
+        (["up", "--edge-port", "70000"], 2),
+        (["status"], 0),
+        (["logs", "-n", "1"], 0),
+        (["logs", "nobody"], 2),
+        (["logs", "--follow"], 2),
+        (["doctor"], 0),
+        (["token"], 0),
+        (["token", "--user", "nobody@treadle.example"], 2),
+        (["run", "SUM"], 0),
+        (["run", "SUM", "--no-wait"], 0),
+        (["run", "SUM", "-i", "A"], 2),
+        (["run", "SUM", "--inputs", "no-such-file.json"], 2),
+        (["run", "no-such-file.yaml"], 2),
+        (["run", "no-such-graph"], 2),
+        (["run"], 2),
+        (["graphs", "import", "SUM"], 0),
+        (["graphs", "import", "no-such-file.json"], 2),
+        (["graphs", "list"], 0),
+        (["graphs", "export", "no-such-graph"], 2),
+        (["graphs", "validate", "SUM"], 0),
+        (["executions", "list"], 0),
+        (["executions", "get", "no-such-execution"], 2),
+        (["executions", "watch", "no-such-execution"], 2),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_json_is_one_document_alone_on_stdout(stack: Stack, sum_file: str, words: list[str], code: int) -> None:
+    result = stack.run(*(sum_file if word == "SUM" else word for word in words), "--json")
+    assert result.returncode == code, result.stderr
+    document = json.loads(result.stdout)
+    if code:
+        assert document["error"]["exit_code"] == code
+        assert document["error"]["message"] in result.stderr or "Usage" in result.stderr
+
+
+@pytest.mark.parametrize("words", [["status"], ["token"], ["run", "x"], ["graphs", "list"], ["executions", "list"]], ids=" ".join)
+def test_without_a_stack_every_command_says_so_and_ends_with_3(tmp_path: Path, words: list[str]) -> None:
+    nowhere = Stack(tmp_path / "nowhere")
+    result = nowhere.run(*words, "--json")
+    assert result.returncode == 3
+    assert "No stack is running" in result.stderr
+    assert "treadle up" in result.stderr
+    json.loads(result.stdout)
+    assert not nowhere.home.exists()
+
+
+def test_status_shows_where_to_go(stack: Stack) -> None:
+    status = stack.status
+    shown = stack.treadle("status")
+    assert status["edge_url"] in shown
+    assert status["home"] in shown
+    gateway = next(process["address"] for process in status["processes"] if process["kind"] == "gateway")
+    assert gateway in shown
+    assert httpx.get(f"http://{gateway}/healthz").status_code == 200
+
+
+def test_a_narrow_terminal_cuts_names_and_no_numbers(stack: Stack, sum_file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "44")
+    notes = stack.run("run", sum_file).stderr
+    rows = [line.split() for line in notes.splitlines() if "…" in line]
+    assert rows
+    assert all(row[-1].isdigit() and row[-2].isdigit() for row in rows)
+    assert max(map(len, notes.splitlines()[:4])) <= 44
 
 
 def test_no_stack_is_exit_code_3(tmp_path: Path) -> None:
