@@ -1,6 +1,7 @@
 """The catalogue of installed blocks, built once: it cannot change while the process lives."""
 
 import hashlib
+import logging
 from dataclasses import dataclass
 
 from treadle.block.v1.block_service_pb2 import Block as BlockMessage
@@ -11,8 +12,11 @@ from mesh import jsontext
 from mesh.paging import invalid_token, read_token, write_token
 from services.block.errors import block_not_found
 from services.block.sdk import Block, BlockRegistry, Effect
+from services.block.sdk.registry import Broken
 
 DEFAULT_PAGE_SIZE = 1000
+_NO_PINS = '{"type":"object","properties":{}}'
+_LOG = logging.getLogger(__name__)
 _EFFECTS = {
     Effect.PURE: BlockEffect.BLOCK_EFFECT_PURE,
     Effect.IDEMPOTENT: BlockEffect.BLOCK_EFFECT_IDEMPOTENT,
@@ -22,9 +26,9 @@ _EFFECTS = {
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A block, how clients see it, and the entity tag of that."""
+    """A block, how clients see it, and the entity tag of that. `block` is None for what is broken: it is listed, but cannot run."""
 
-    block: Block
+    block: Block | None
     message: BlockMessage
     etag: str
 
@@ -33,8 +37,12 @@ class Catalogue:
     """All blocks by id and in order of their names. Answers are shared between calls: do not change them."""
 
     def __init__(self, registry: BlockRegistry) -> None:
-        """Describes every block of the registry."""
-        self._entries = {block.id: _entry(block) for block in registry.all()}
+        """Describes every block of the registry; those that are broken, or cannot be described, as disabled."""
+        found = [_entry_or_broken(block) for block in registry.all()]
+        known = {entry.message.id for entry in found}
+        found += [_broken_entry(broken.id or full_name, broken) for full_name, broken in registry.broken.items() if broken.id not in known]
+        found.sort(key=lambda entry: (entry.message.name, entry.message.id))
+        self._entries = {entry.message.id: entry for entry in found}
         self._pages: dict[tuple[int, str, str], ListBlocksResponse] = {}
         self.etag = _tag("".join(entry.etag for entry in self._entries.values()).encode())
 
@@ -63,8 +71,22 @@ class Catalogue:
         is_last = start + size >= len(entries)
         return ListBlocksResponse(
             blocks=[entry.message for entry in found],
-            next_page_token="" if is_last else write_token(found[-1].block.id),
+            next_page_token="" if is_last else write_token(found[-1].message.id),
         )
+
+
+def _entry_or_broken(block: Block) -> Entry:
+    try:
+        return _entry(block)
+    except Exception as error:  # noqa: BLE001,RUF100 - a plugin that cannot be described disables only itself
+        _LOG.warning("block_disabled", extra={"block": block.name, "reason": str(error)})
+        return _broken_entry(block.id, Broken(block.name, f"{type(error).__name__}: {error}", block.id))
+
+
+def _broken_entry(block_id: str, broken: Broken) -> Entry:
+    message = BlockMessage(id=block_id, name=broken.name, is_disabled=True, disabled_reason=broken.reason)
+    message.input_schema.json = message.output_schema.json = _NO_PINS
+    return Entry(None, message, _tag(message.SerializeToString(deterministic=True)))
 
 
 def _entry(block: Block) -> Entry:
@@ -93,6 +115,6 @@ def _after(token: str, entries: list[Entry]) -> int:
     if key is None:
         return 0
     for position, entry in enumerate(entries):
-        if entry.block.id == key[0]:
+        if entry.message.id == key[0]:
             return position + 1
     raise invalid_token()

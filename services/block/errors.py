@@ -2,12 +2,18 @@
 
 from collections.abc import Sequence
 
-from mesh.errors import DeadlineExceededError, InvalidArgumentError, NotFoundError, Violation
+from mesh.errors import DeadlineExceededError, FailedPreconditionError, InvalidArgumentError, NotFoundError, Violation
 
 
 def block_not_found(block_id: str) -> NotFoundError:
     """There is no block with that id."""
     return NotFoundError(f"There is no block {block_id}", reason="BLOCK_NOT_FOUND", metadata={"block_id": block_id})
+
+
+def block_disabled(block_id: str, reason: str) -> FailedPreconditionError:
+    """The block is there but cannot be used."""
+    why = f": {reason}" if reason else ""
+    return FailedPreconditionError(f"The block {block_id} is disabled{why}", reason="BLOCK_DISABLED", metadata={"block_id": block_id})
 
 
 def input_invalid(message: str, fields: Sequence[str] = ()) -> InvalidArgumentError:

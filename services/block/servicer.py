@@ -15,6 +15,7 @@ from treadle.type.v1.json_value_pb2 import JsonValue
 
 from mesh.call import Call
 from services.block.catalogue import Catalogue
+from services.block.errors import block_disabled
 from services.block.sdk import BlockContext
 from services.block.trial import parsed_inputs, try_block
 
@@ -43,13 +44,15 @@ class BlockServicer:
 
     async def execute_block(self, request: ExecuteBlockRequest, call: Call) -> ExecuteBlockResponse:
         """One run of one block. A failure of the block is part of the answer."""
-        block = self._catalogue.get(request.block_id).block
+        entry = self._catalogue.get(request.block_id)
+        if entry.block is None or entry.message.is_disabled:
+            raise block_disabled(request.block_id, entry.message.disabled_reason)
         ctx = BlockContext(
             user_id=call.caller.user_id,
             idempotency_key=call.request_id,
             http_allow_hosts=self._http_allow_hosts,
         )
-        trial = await try_block(block, parsed_inputs(request.inputs.json), ctx, call.remaining_s - _ANSWER_S)
+        trial = await try_block(entry.block, parsed_inputs(request.inputs.json), ctx, call.remaining_s - _ANSWER_S)
         return ExecuteBlockResponse(
             outputs=[PinValue(name=pin, value=JsonValue(json=text)) for pin, text in trial.outputs],
             error=trial.error,

@@ -86,4 +86,5 @@ def _view(block: Block) -> BlockView:
         is_disabled=block.is_disabled,
         input_schema=parse_object(block.input_schema.json) or {},
         output_schema=parse_object(block.output_schema.json) or {},
+        fault=block.disabled_reason,
     )

@@ -22,6 +22,8 @@ class BlockView:
     is_disabled: bool
     input_schema: dict[str, Any]
     output_schema: dict[str, Any]
+    # Why it could not be loaded; such a block has no pins and counts as not installed.
+    fault: str = ""
     inputs: dict[str, dict[str, Any]] = field(init=False)
     outputs: dict[str, dict[str, Any]] = field(init=False)
     required: tuple[str, ...] = field(init=False)
@@ -37,12 +39,18 @@ class Catalogue:
     """An unchanging set of blocks."""
 
     def __init__(self, blocks: Iterable[BlockView] = ()) -> None:
-        """Keeps the blocks by id."""
-        self._blocks = {block.id: block for block in blocks}
+        """Keeps the blocks by id; of those that could not be loaded only why."""
+        found = list(blocks)
+        self._blocks = {block.id: block for block in found if not block.fault}
+        self._faults = {block.id: f"{block.name} could not be loaded: {block.fault}" for block in found if block.fault}
 
     def get(self, block_id: str) -> BlockView | None:
         """The block with that id, or None when it is not installed."""
         return self._blocks.get(block_id)
+
+    def why_missing(self, block_id: str) -> str:
+        """Why there is no such block, in words."""
+        return self._faults.get(block_id) or f"there is no block with the id {block_id!r}"
 
     def __iter__(self) -> Iterator[BlockView]:
         """All blocks."""

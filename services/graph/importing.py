@@ -60,18 +60,24 @@ class _Reader:
     def __init__(self, catalogue: Catalogue) -> None:
         self.report = Report()
         self._catalogue = catalogue
+        # For each link, in the order they are read: whether the document says if it is static.
+        self._flags: list[bool] = []
         # Embedded graphs: (old id, version) to the new id.
         self._sub_ids: dict[tuple[str, int], str] = {}
 
     def read(self, document: dict[str, Any]) -> Graph:
         hints = credential_hints(document)
         flat = list(_sub_documents(document))
+        if len(flat) > _MAX_ITEMS["sub_graphs"]:
+            raise document_invalid("sub_graphs", f"must not hold more than {_MAX_ITEMS['sub_graphs']:,} items, nested ones included")
         for index, sub in enumerate(flat):
+            if _key(sub, index) in self._sub_ids:
+                raise document_invalid(f"sub_graphs[{index}].id", "another sub-graph has this id and version already")
             self._sub_ids[_key(sub, index)] = uuid7()
         subs = tuple(self._graph(sub, f"sub_graphs[{index}].", hints, self._sub_ids[_key(sub, index)]) for index, sub in enumerate(flat))
         before = self._graph(document, "", hints, "")
         graph = settle(msgspec.structs.replace(before, sub_graphs=subs), self._catalogue)
-        self._report_flags((before, *subs), (graph, *graph.sub_graphs))
+        self._report_flags((*subs, before), (*graph.sub_graphs, graph))
         return graph
 
     def _graph(self, document: dict[str, Any], path: str, hints: list[CredentialHint], graph_id: str) -> Graph:
@@ -156,13 +162,20 @@ class _Reader:
             source_name=source_name,
             sink_id=names.get(sink_id, sink_id),
             sink_name=sink_name,
-            is_static=item.get("is_static") is True,
+            is_static=self._said_static(item),
         )
 
+    def _said_static(self, item: dict[str, Any]) -> bool:
+        """What the document says of a link; where it says nothing, nothing is reported as changed later."""
+        said = item.get("is_static")
+        self._flags.append(said is not None)
+        return said is True
+
     def _report_flags(self, before: tuple[Graph, ...], after: tuple[Graph, ...]) -> None:
+        was_said = iter(self._flags)
         for old, new in zip(before, after, strict=True):
             for was, is_now in zip(old.links, new.links, strict=True):
-                if was.is_static != is_now.is_static:
+                if next(was_said) and was.is_static != is_now.is_static:
                     self.report.changes.append(
                         f"Set is_static of the link {is_now.source_id}.{is_now.source_name} -> {is_now.sink_id}.{is_now.sink_name} "
                         f"to {str(is_now.is_static).lower()}, as its source block says"

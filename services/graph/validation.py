@@ -50,7 +50,11 @@ def validate(graph: Graph, catalogue: Catalogue, *, for_run: bool = False, toler
     """
     check = _Check(graph, catalogue, for_run, tolerated)
     problems = list(check.problems())
+    seen: set[tuple[str, int]] = set()
     for index, sub in enumerate(graph.sub_graphs):
+        if sub.id and (sub.id, sub.version) in seen:
+            problems.append(Problem("", f"sub_graphs[{index}].id", f"another sub-graph has the id {sub.id!r}", f"sub_graphs[{index}].id"))
+        seen.add((sub.id, sub.version))
         problems += [
             Problem(found.node_id, _nested(index, found.field), found.message, f"sub_graphs[{index}].{found.path}")
             for found in validate(sub, catalogue, for_run=for_run, tolerated=tolerated)
@@ -72,6 +76,7 @@ class _Check:
 
     def __init__(self, graph: Graph, catalogue: Catalogue, for_run: bool, tolerated: frozenset[str]) -> None:
         self._graph = graph
+        self._catalogue = catalogue
         self._for_run = for_run
         self._tolerated = tolerated
         self._placed = [_Placed(index, node, catalogue.get(node.block_id), node.constants) for index, node in enumerate(graph.nodes)]
@@ -126,7 +131,7 @@ class _Check:
     def _node(self, placed: _Placed) -> Iterator[Problem]:
         block_id = placed.node.block_id
         if placed.block is None and (self._for_run or block_id not in self._tolerated):
-            yield placed.problem("block_id", f"there is no block with the id {block_id!r}", "block_id")
+            yield placed.problem("block_id", self._catalogue.why_missing(block_id), "block_id")
         if placed.block is not None and placed.block.is_disabled:
             yield placed.problem("block_id", f"{placed.block.name} is disabled and cannot be used", "block_id")
         if parse_object(bytes(placed.node.metadata)) is None:
@@ -143,7 +148,8 @@ class _Check:
         if block.type == NOTE:
             return
         if self._for_run or block.type in _CHECKED_ON_SAVE:
-            provided = placed.linked | {base_name(name) for name in constants}
+            # A null keeps a required pin empty for ever; on save it may wait for its value.
+            provided = placed.linked | {base_name(name) for name, value in constants.items() if value is not None or not self._for_run}
             for name in block.required:
                 if name in provided or is_credentials_pin(name) or (block.type in WEBHOOKS and name == "payload"):
                     continue

@@ -39,6 +39,37 @@ def test_a_plain_export_with_corrected_flags() -> None:
     assert not report.needed_credentials
 
 
+def test_a_document_that_says_nothing_of_static_links_is_not_corrected() -> None:
+    document = exported_calculator()
+    for item in document["links"]:
+        del item["is_static"]
+    document["sub_graphs"] = [{**exported_calculator(), "id": "sub", "version": 1}]
+    graph, report = taken(document)
+    assert [item.is_static for item in graph.links] == [True, False]
+    assert report.changes == ["Set is_static of the link in.result -> sum.a to true, as its source block says"], "only the sub-graph's"
+
+
+def test_node_and_link_ids_are_kept_and_graph_ids_are_new() -> None:
+    document = exported_calculator()
+    graph, _ = taken(document)
+    assert [item.id for item in graph.nodes] == [item["id"] for item in document["nodes"]]
+    assert [item.id for item in graph.links] == [item["id"] for item in document["links"]]
+    assert graph.id == ""
+
+
+@pytest.mark.parametrize(
+    ("sub_graphs", "field"),
+    [
+        ([{"id": "a", "nodes": []}, {"id": "a", "nodes": []}], "document.sub_graphs[1].id"),
+        ([{"id": f"{at}", "nodes": [], "sub_graphs": [{"id": f"{at}x", "nodes": []}]} for at in range(60)], "document.sub_graphs"),
+    ],
+)
+def test_embedded_graphs_can_be_told_apart_and_are_not_too_many(sub_graphs: list[dict[str, Any]], field: str) -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        taken({**exported_calculator(), "sub_graphs": sub_graphs})
+    assert caught.value.violations[0].field == field
+
+
 def test_the_wrapper_of_the_marketplace() -> None:
     plain, _ = taken(exported_calculator())
     wrapped, report = taken({"id": "x", "name": "Listed", "graph_data": exported_calculator(), "store_listing_id": "y"})

@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from services.graph.catalogue import BlockView, Catalogue
 from services.graph.model import AGENT_BLOCK_ID, Graph, Link, Node, settle
 from services.graph.validation import unknown_block_ids, validate
 from tests.unit.graph.installed import installed
@@ -159,3 +160,47 @@ def test_missing_ids_of_links_and_sub_graphs_are_given() -> None:
     assert done.links[0].id
     assert done.sub_graphs[0].id
     assert done.sub_graphs[0].links[0].is_static
+
+
+def test_a_null_does_not_provide_a_required_input() -> None:
+    it = graph(node("sum", "CalculatorBlock", operation="Add", a=1, b=None))
+    assert found(it) == {}
+    assert list(found(it, for_run=True)) == ["nodes[0].input_default.b"]
+
+
+def test_sub_graphs_with_the_same_id_cannot_be_told_apart() -> None:
+    sub = msgspec.structs.replace(calculator(), id="sub")
+    assert list(found(graph(sub_graphs=(sub, sub)))) == ["sub_graphs[1].id"]
+    assert found(graph(sub_graphs=(sub, msgspec.structs.replace(sub, version=2)))) == {}
+
+
+def test_a_block_that_could_not_be_loaded_is_missing_with_its_fault() -> None:
+    broken = BlockView(
+        "plug", "PluginBlock", "", static_output=False, is_disabled=True, input_schema={}, output_schema={}, fault="no driver"
+    )
+    catalogue = Catalogue([*installed(), broken])
+    it = graph(node("n", "plug-in"), *[msgspec.structs.replace(node("p", "x-y"), block_id="plug")], "p.out -> n.in")
+    messages = {item.path: item.message for item in validate(it, catalogue)}
+    assert messages["nodes[1].block_id"] == "PluginBlock could not be loaded: no driver"
+    assert list(messages) == ["nodes[0].block_id", "nodes[1].block_id"]
+    assert validate(it, catalogue, tolerated=unknown_block_ids(it, catalogue)) == []
+
+
+def test_odd_graphs_are_judged_not_crashed_on() -> None:
+    odd = [
+        graph(),
+        graph(node("a", "StoreValueBlock"), "a.output -> a.input", "a.output -> a.input", "a.error -> a.data"),
+        graph(node("a", "CalculatorBlock"), node("b", "CalculatorBlock"), "a.result -> b.a", "b.result -> a.a"),
+        graph(node("a", "CreateDictionaryBlock"), node("b", "CreateDictionaryBlock"), "a.dictionary_#_ -> b.values_#_", "a._#_x -> b._$_0"),
+        Graph(
+            name="x",
+            nodes=(Node("a", "b", msgspec.Raw(b"[1]"), msgspec.Raw(b"7")), Node("a", "b", msgspec.Raw(b"{"), msgspec.Raw(b"null"))),
+        ),
+        Graph(name="x", nodes=(node("c", AGENT_BLOCK_ID, input_schema=5, output_schema=[], inputs="x", graph_id=1, graph_version="v"),)),
+        graph(node("c", AGENT_BLOCK_ID, input_schema={"required": [1, None], "properties": []}), "c.x -> c.y"),
+        graph(*(node(f"n{at}", "StoreValueBlock", input="x" * 1000) for at in range(3000))),
+    ]
+    for it in odd:
+        for for_run in (False, True):
+            assert all(item.message and item.path for item in validate(it, installed(), for_run=for_run))
+            settle(it, installed())
