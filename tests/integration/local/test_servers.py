@@ -4,13 +4,14 @@ import asyncio
 import socket
 import tempfile
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import asyncpg
 import nats as nats_client
 import pytest
 import redis.asyncio
 
-from mesh.local import nats
+from mesh.local import nats, postgres
 from mesh.local.ports import LOOPBACK, Reservations, free_port, is_free
 from mesh.local.program import running
 
@@ -26,6 +27,23 @@ async def test_postgres_commits_durably_and_wants_the_password(postgres_url: str
     user, _, rest = postgres_url.partition("@")
     with pytest.raises(asyncpg.InvalidPasswordError):
         await asyncpg.connect(f"{user.rsplit(':', 1)[0]}:wrong@{rest}")
+
+
+async def test_asking_postgres_for_its_health_leaves_no_trace_in_its_log(postgres_url: str, servers_home: Path) -> None:
+    port = urlsplit(postgres_url).port
+    assert port is not None
+    for _ in range(5):
+        assert postgres.is_ready(port)
+    connection = await asyncpg.connect(postgres_url)
+    try:
+        # Each look is a process of the server; when none is left, each has written what it had to say.
+        ours = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND query = ''"
+        async with asyncio.timeout(10):
+            while await connection.fetchval(ours):  # noqa: ASYNC110 - the server has no event for it
+                await asyncio.sleep(0.02)
+    finally:
+        await connection.close()
+    assert "reset by peer" not in (servers_home / "logs" / "postgres.log").read_text()
 
 
 async def test_jetstream_keeps_messages_over_a_restart() -> None:
