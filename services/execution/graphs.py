@@ -1,7 +1,11 @@
-"""The graph versions that executions use: fetched from the graph service, compiled, and kept for the workers."""
+"""The graph versions that executions use: fetched from the graph service, compiled, and kept for the workers.
+
+With a version, the agents that its nodes run are kept too, and those that they run: workers have no caller's right to ask for them.
+"""
 
 import time
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +15,10 @@ from treadle.graph.v1.graph_service_pb2_grpc import GraphServiceStub
 
 from mesh import jsontext
 from mesh.clients import Clients
-from services.block.sdk import BlockRegistry
+from mesh.errors import NotFoundError, Violation
+from services.block.sdk import BlockRegistry, BlockType
 from services.execution.engine.plan import Plan
+from services.execution.errors import graph_invalid
 from services.execution.repository import ExecutionRepository
 
 MAX_KEPT = 256
@@ -42,9 +48,11 @@ class Graphs:
         self._trusted: OrderedDict[tuple[str, str, int], float] = OrderedDict()
 
     async def get(self, owner_id: str, graph_id: str, version: int) -> GraphVersion:
-        """The caller's graph, in the active version when `version` is 0; its snapshot is stored when this returns.
+        """The caller's graph, in the active version when `version` is 0; its snapshot, and those of the agents that it runs, are stored
+        when this returns.
 
-        Raises NotFoundError (GRAPH_NOT_FOUND), InvalidArgumentError (GRAPH_INVALID), UnavailableError.
+        Raises NotFoundError (GRAPH_NOT_FOUND), InvalidArgumentError (GRAPH_INVALID, also when it runs an agent that is not there),
+        UnavailableError.
         """
         trusted_until = self._trusted.get((owner_id, graph_id, version), 0.0)
         kept = self._kept.get((graph_id, version))
@@ -61,6 +69,7 @@ class Graphs:
         if kept is None:
             text = document_text(graph)
             plan = Plan.compile(jsontext.loads(text), self._registry)
+            await self._keep_agents(owner_id, graph, plan)
             await self._repository.put_snapshot(graph.id, graph.version, owner_id, text)
             kept = self._kept[key] = GraphVersion(graph.id, graph.version, plan)
         for store in (self._kept, self._trusted):
@@ -68,10 +77,64 @@ class Graphs:
                 store.popitem(last=False)
         return kept
 
+    async def _keep_agents(self, owner_id: str, top: pb.Graph, plan: Plan) -> None:
+        """Stores a snapshot of every agent that can be reached from a graph: embedded in it, or the caller's own."""
+        seen = {(top.id, top.version, top.id, top.version)}
+        # A plan, the graph in which its agents may be embedded, and where it is, for people.
+        waiting = [(plan, top, "")]
+        missing: list[Violation] = []
+        while waiting:
+            plan, top, inside = waiting.pop()
+            for node_id, agent in _agents(plan):
+                if (top.id, top.version, *agent) in seen:
+                    continue
+                seen.add((top.id, top.version, *agent))
+                found = _embedded(top, *agent)
+                try:
+                    graph = found or await self._own_graph(*agent)
+                except NotFoundError:
+                    missing.append(Violation(f"nodes.{node_id}.graph_id", f"there is no agent {agent[0]}{inside}"))
+                    continue
+                text = document_text(graph)
+                nested = Plan.compile(jsontext.loads(text), self._registry)
+                stored_id = graph.id if found is None else embedded_id(top.id, top.version, graph.id)
+                await self._repository.put_snapshot(stored_id, graph.version, owner_id, text)
+                waiting.append((nested, graph if found is None else top, f", which the agent {graph.id} runs"))
+        if missing:
+            raise graph_invalid(missing)
+
+    async def _own_graph(self, graph_id: str, version: int) -> pb.Graph:
+        answer = await self._graph_service().GetGraph(pb.GetGraphRequest(graph_id=graph_id, version=version))
+        graph: pb.Graph = answer.graph
+        return graph
+
     def _graph_service(self) -> Any:
         if self._stub is None:
             self._stub = GraphServiceStub(self._clients.channel("graph"))
         return self._stub
+
+
+def embedded_id(graph_id: str, graph_version: int, sub_id: str) -> str:
+    """Under which id a graph is kept that is embedded in a version of another, or in one that is itself kept so.
+
+    What is embedded has the id that its author gave it, which may be that of any graph: it must never be taken for that one.
+    """
+    top = graph_id if "/" in graph_id else f"{graph_id}/{graph_version}"
+    return f"{'/'.join(top.split('/')[:2])}/{sub_id}"
+
+
+def _agents(plan: Plan) -> Iterator[tuple[str, tuple[str, int]]]:
+    """The nodes of a plan that run agents: their id, and the id and version of the agent."""
+    for node in plan.nodes:
+        graph_id, version = node.document_constants.get("graph_id"), node.document_constants.get("graph_version")
+        if node.type is BlockType.AGENT and isinstance(graph_id, str) and graph_id:
+            yield node.id, (graph_id, version if isinstance(version, int) else 0)
+
+
+def _embedded(top: pb.Graph, graph_id: str, version: int) -> pb.Graph | None:
+    """The graph embedded in `top` with this id and version; with version 0, the newest."""
+    found = (sub for sub in top.sub_graphs if sub.id == graph_id and version in (0, sub.version))
+    return max(found, key=lambda sub: sub.version, default=None)
 
 
 def document_text(graph: pb.Graph) -> str:

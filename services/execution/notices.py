@@ -36,6 +36,11 @@ class Notices:
         await self.bell.wake([record.id])
         self.happened(record, 1, [first])
 
+    async def made(self, execution_id: str, owner_id: str, graph_id: str, first: Line) -> None:
+        """A new execution that no caller asked for: wakes a worker."""
+        await self.bell.wake([execution_id])
+        self._publisher.add(Committed(owner_id, execution_id, graph_id, Renderer(execution_id, _NO_NODES), 1, [first]))
+
     async def signalled(self, woken: Woken) -> None:
         """Answers came for these."""
         await self.bell.signal(woken)
