@@ -1,5 +1,6 @@
 """What the service knows of an account."""
 
+import unicodedata
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -30,7 +31,8 @@ class Refused(Enum):
 
 def normal_email(email: str) -> str:
     """The form in which addresses are kept and compared."""
-    return email.strip().lower()
+    # The same address typed on two systems may arrive in two Unicode forms.
+    return unicodedata.normalize("NFC", email.strip().lower())
 
 
 def default_name(email: str) -> str:

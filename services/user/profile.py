@@ -15,6 +15,8 @@ from mesh.errors import InvalidArgumentError, UnauthenticatedError, Violation
 DEFAULT_TIMEZONE = "UTC"
 # Fields that their owner may change.
 MUTABLE = ("display_name", "timezone")
+# Files beside the zones that mean something else on each machine, or nothing.
+_NO_PLACES = {"Factory", "localtime"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ def changes(user: Mapping[str, str], mask: Sequence[str], email: str) -> dict[st
 @cache
 def known_timezones() -> frozenset[str]:
     """All IANA names. The first call reads the list from disk."""
-    return frozenset(available_timezones())
+    return frozenset(available_timezones()) - _NO_PLACES
 
 
 def _check_mask(mask: Sequence[str]) -> None:

@@ -1,6 +1,7 @@
 """Accounts and refresh tokens on PostgreSQL."""
 
 import asyncio
+import time
 from uuid import UUID, uuid4
 
 import pytest
@@ -45,6 +46,12 @@ async def test_an_address_is_taken_once_also_when_two_register_at_once(sign_in: 
     assert [result.reason for result in results if isinstance(result, AlreadyExistsError)] == ["EMAIL_TAKEN"] * 2
 
 
+async def test_an_address_is_the_same_in_both_unicode_forms(sign_in: SignIn) -> None:
+    name = uuid4().hex
+    made = await sign_in.register(f"Jos\u00e9.{name}@example.com", _PASSWORD, "")
+    assert (await sign_in.login(f"jose\u0301.{name}@example.com", _PASSWORD)).account == made.account
+
+
 async def test_a_wrong_password_and_an_unknown_address_get_the_same_answer(sign_in: SignIn) -> None:
     made = await sign_in.register(_address(), _PASSWORD, "")
     answers = []
@@ -81,6 +88,20 @@ async def test_of_trades_at_the_same_moment_at_most_one_wins(sign_in: SignIn, da
     assert len(won) == 1
     assert {result.reason for result in results if isinstance(result, UnauthenticatedError)} == {"REFRESH_TOKEN_REUSED"}
     assert await _refused(sign_in, won[0].refresh_token) == "REFRESH_TOKEN_INVALID"
+
+
+async def test_an_unknown_address_is_refused_as_late_as_a_wrong_password(sign_in: SignIn) -> None:
+    made = await sign_in.register(_address(), _PASSWORD, "")
+    times: dict[str, list[float]] = {made.account.email: [], _address(): []}
+    for _ in range(5):
+        for email, taken in times.items():
+            before = time.perf_counter()
+            with pytest.raises(UnauthenticatedError):
+                await sign_in.login(email, "wrong password")
+            taken.append(time.perf_counter() - before)
+    known, unknown = (min(taken) for taken in times.values())
+    # A check of the password takes some 20 ms, all the rest together a few.
+    assert unknown > known / 2
 
 
 async def test_logout_ends_the_family_by_any_of_its_tokens_and_may_be_repeated(sign_in: SignIn) -> None:
