@@ -15,6 +15,7 @@ from mesh.http.fields import INT32_RANGE, UINT32_RANGE, Kind, enum_of, form_of, 
 
 # More would only hide the first ones.
 MAX_VIOLATIONS = 50
+MAX_NAME_CHARS = 100
 
 _NAMES = {str: "a string", bool: "a boolean", int: "a number", float: "a number", list: "an array", dict: "an object", type(None): "null"}
 _TYPES: dict[Kind, tuple[type, str]] = {Kind.STRING: (str, "a string"), Kind.BOOL: (bool, "a boolean")}
@@ -36,6 +37,11 @@ def at_key(path: str, key: str) -> str:
     return f"{path}[{orjson.dumps(key).decode()}]"
 
 
+def shown_name(name: str) -> str:
+    """A name that the client made up, fit to be shown: never empty, never long."""
+    return f"{name[:MAX_NAME_CHARS]}…" if len(name) > MAX_NAME_CHARS else name or '""'
+
+
 def _message(value: Any, descriptor: Descriptor, path: str) -> Iterator[Violation]:
     if not isinstance(value, dict):
         yield _wrong(path, "an object", value)
@@ -43,7 +49,7 @@ def _message(value: Any, descriptor: Descriptor, path: str) -> Iterator[Violatio
     for name, item in value.items():
         field = descriptor.fields_by_name.get(name)
         if field is None:
-            yield Violation(_join(path, name), f"unknown field; {_known(descriptor, name)}")
+            yield Violation(_join(path, shown_name(name)), f"unknown field; {_known(descriptor, name)}")
         elif item is not None:
             yield from _field(item, field, _join(path, name))
 

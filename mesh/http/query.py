@@ -12,7 +12,7 @@ from mesh.contract import ContractError
 from mesh.errors import Violation
 from mesh.http.decode import Arguments
 from mesh.http.errors import request_invalid
-from mesh.http.explain import explain_field
+from mesh.http.explain import MAX_VIOLATIONS, explain_field, shown_name
 from mesh.http.fields import Kind, enum_of, kind_of, map_parts, message_of
 from mesh.http.shapes import decoder, field_shape
 
@@ -42,14 +42,14 @@ class QueryReader:
             field = self.fields.get(name)
             if field is None:
                 known = f"known are {', '.join(self.fields)}" if self.fields else "this path takes none"
-                violations.append(Violation(name, f"unknown query parameter; {known}"))
+                violations.append(Violation(shown_name(name), f"unknown query parameter; {known}"))
                 continue
             try:
                 _put(arguments, name, _field_value(field, texts))
             except ValueError as error:
                 violations.append(Violation(name, str(error)))
         if violations:
-            raise request_invalid(violations)
+            raise request_invalid(violations[:MAX_VIOLATIONS])
         return arguments
 
     def _learn(self, descriptor: Descriptor, prefix: str, taken: frozenset[str], above: tuple[str, ...]) -> None:

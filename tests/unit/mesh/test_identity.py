@@ -1,5 +1,7 @@
 """Tokens: what is accepted, what is refused, and how often keys are fetched."""
 
+import base64
+import json
 import time
 from typing import Any
 
@@ -68,6 +70,9 @@ async def test_a_good_token_tells_its_claims(issuer: Issuer, verifier: TokenVeri
         ({"aud": "treadle-mesh"}, "TOKEN_INVALID"),
         ({"sub": None}, "TOKEN_INVALID"),
         ({"sub": ""}, "TOKEN_INVALID"),
+        ({"exp": "9999999999"}, "TOKEN_INVALID"),
+        ({"nbf": time.time() + 3000}, "TOKEN_INVALID"),
+        ({"nbf": "soon"}, "TOKEN_INVALID"),
     ],
 )
 async def test_claims_that_do_not_hold(issuer: Issuer, verifier: TokenVerifier, changes: dict[str, Any], reason: str) -> None:
@@ -96,6 +101,36 @@ async def test_forged_tokens(issuer: Issuer, verifier: TokenVerifier) -> None:
         with pytest.raises(UnauthenticatedError) as caught:
             await verifier.verify(token)
         assert caught.value.reason == "TOKEN_INVALID"
+
+
+HEADERS: list[Any] = [
+    [],
+    1,
+    None,
+    "x",
+    {},
+    {"alg": "ES256", "kid": "k1", "crit": 1},
+    {"alg": "ES256", "kid": "k1", "crit": ["b64"], "b64": False},
+    {"alg": ["ES256"], "kid": "k1"},
+    {"alg": "ES256", "kid": {}},
+    {"alg": "ES256", "kid": "k1", "jku": "https://evil.test/keys"},
+    [[[[]]]] * 2000,
+]
+
+
+@pytest.mark.parametrize("header", HEADERS, ids=range(len(HEADERS)))
+async def test_no_header_however_odd_is_our_fault(issuer: Issuer, verifier: TokenVerifier, header: Any) -> None:
+    _, body, signature = issuer.token().split(".")
+    token = f"{base64.urlsafe_b64encode(json.dumps(header).encode()).decode().rstrip('=')}.{body}.{signature}"
+    with pytest.raises(UnauthenticatedError) as caught:
+        await verifier.verify(token)
+    assert caught.value.reason == "TOKEN_INVALID"
+    with pytest.raises(UnauthenticatedError):
+        ServiceTokens(b"k" * 32).verify(token)
+
+
+async def test_a_clock_that_is_a_little_ahead_is_no_reason_to_refuse(issuer: Issuer, verifier: TokenVerifier) -> None:
+    assert (await verifier.verify(issuer.token(nbf=time.time() + 30))).user_id == "u1"
 
 
 async def test_a_new_key_is_fetched_but_made_up_ones_do_not_flood_the_issuer(

@@ -92,6 +92,15 @@ async def test_every_wrong_field_of_a_body_is_named_as_the_client_wrote_it(door:
     assert "did you mean block_id?" in json.dumps(body)
 
 
+async def test_a_name_that_is_empty_or_endless_is_shown_all_the_same(door: httpx.AsyncClient) -> None:
+    long = "x" * 100_000
+    body = error_of(await door.post("/v1/graphs", json={"": 1, long: 2, "nodes": [{"": 1}]}), 400, "REQUEST_INVALID")
+    assert fields_of(body) == ['""', "x" * 100 + "…", 'nodes[0].""']
+    assert fields_of(error_of(await door.get("/v1/graphs?=1"), 400, "REQUEST_INVALID")) == ['""']
+    many = "&".join(f"a{number}=1" for number in range(500))
+    assert len(fields_of(error_of(await door.get(f"/v1/graphs?{many}"), 400, "REQUEST_INVALID"))) == 50
+
+
 async def test_contract_rules_are_named_as_the_client_wrote_them(door: httpx.AsyncClient) -> None:
     body = error_of(await door.post("/v1/graphs", json={"name": "g", "nodes": [{"id": "n"}]}), 400, "REQUEST_INVALID")
     assert fields_of(body) == ["nodes[0].block_id"]
