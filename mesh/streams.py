@@ -51,7 +51,8 @@ STREAMS = (
         name=DISPATCH,
         subjects=[DISPATCH_SUBJECTS],
         retention=RetentionPolicy.WORK_QUEUE,
-        storage=StorageType.FILE,
+        # What it loses the sweep finds in the database; on disk each run would cost several flushes here too.
+        storage=StorageType.MEMORY,
         duplicate_window=DEDUPLICATE_S,
         allow_msg_schedules=True,
     ),
@@ -77,9 +78,17 @@ STREAMS = (
 
 
 async def ensure_streams(js: JetStreamContext) -> None:
-    """Creates the streams that are missing and brings the others up to date. Idempotent; several processes may do it at once."""
+    """Creates the streams that are missing and brings the others up to date. Idempotent; several processes may do it at once.
+
+    The server cannot move a stream between memory and disk: one that is to move is made anew, empty.
+    """
     for config in STREAMS:
         try:
-            await js.update_stream(config)
+            found = await js.stream_info(str(config.name))
+            if found.config.storage == config.storage:
+                await js.update_stream(config)
+                continue
+            await js.delete_stream(str(config.name))
         except NotFoundError:
-            await js.add_stream(config)
+            pass
+        await js.add_stream(config)
