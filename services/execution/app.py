@@ -20,6 +20,8 @@ from services.execution.live import LiveRuns
 from services.execution.notices import Notices
 from services.execution.publisher import Publisher
 from services.execution.repository import ExecutionRepository
+from services.execution.review_repository import ReviewRepository
+from services.execution.reviews import Reviews
 from services.execution.servicer import ExecutionServicer
 from services.execution.snapshots import Snapshots
 from services.execution.tree import Tree
@@ -49,6 +51,7 @@ async def build(resources: Resources) -> AsyncIterator[Running]:
         history=History(repository, snapshots, live),
         live=live,
         firings=Firings(repository, snapshots, max_parallel_nodes=resources.settings.max_parallel_nodes),
+        reviews=Reviews(repository, ReviewRepository(pool), snapshots, notices),
         cancellation=Cancellation(repository, Tree(pool), notices),
         wait_reasons=WaitReasons(repository, resources.settings.max_running_per_user),
         notices=notices,

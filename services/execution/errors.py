@@ -35,6 +35,44 @@ def node_not_found(node_id: str) -> NotFoundError:
     return NotFoundError("The graph has no such node.", reason="NODE_NOT_FOUND", metadata={"node_id": node_id})
 
 
+def review_not_found(node_execution_ids: Sequence[str]) -> NotFoundError:
+    """These firings never asked a person."""
+    return NotFoundError(
+        "There is no such review.", reason="REVIEW_NOT_FOUND", metadata={"node_execution_ids": ",".join(node_execution_ids)[:1000]}
+    )
+
+
+def review_invalid(violations: Sequence[Violation]) -> InvalidArgumentError:
+    """Decisions that their reviews do not take."""
+    return InvalidArgumentError("The reviews cannot be decided so.", reason="REVIEW_INVALID", violations=violations)
+
+
+def review_decided(node_execution_ids: Sequence[str]) -> FailedPreconditionError:
+    """These reviews were decided otherwise."""
+    return FailedPreconditionError(
+        "A review was decided otherwise before.",
+        reason="REVIEW_DECIDED",
+        metadata={"node_execution_ids": ",".join(node_execution_ids)[:1000]},
+    )
+
+
+def execution_ended(execution_id: str) -> FailedPreconditionError:
+    """Nothing waits in it any more."""
+    return FailedPreconditionError("The execution has ended.", reason="EXECUTION_ENDED", metadata={"execution_id": execution_id})
+
+
+def execution_not_ended(execution_id: str) -> FailedPreconditionError:
+    """It may still succeed by itself."""
+    return FailedPreconditionError("The execution has not ended.", reason="EXECUTION_NOT_ENDED", metadata={"execution_id": execution_id})
+
+
+def nothing_to_retry(execution_id: str) -> FailedPreconditionError:
+    """It did all it could."""
+    return FailedPreconditionError(
+        "Nothing failed in the execution, and nothing was left waiting.", reason="NOTHING_TO_RETRY", metadata={"execution_id": execution_id}
+    )
+
+
 def request_id_reused(request_id: str) -> FailedPreconditionError:
     """The same request_id came before with another request."""
     return FailedPreconditionError(

@@ -25,11 +25,13 @@ from services.execution.messages import execution_message
 from services.execution.notices import Notices
 from services.execution.pages import offset_of, offset_token, position_of, position_token
 from services.execution.repository import ExecutionRepository, Record
+from services.execution.reviews import Reviews
 from services.execution.waiting import WaitReasons
 
 _DEFAULT_PAGE = 50
 _DEFAULT_EVENTS = 200
 _DEFAULT_FIRINGS = 100
+_DEFAULT_REVIEWS = 100
 
 
 class ExecutionServicer:
@@ -43,6 +45,7 @@ class ExecutionServicer:
         creation: Creation,
         history: History,
         firings: Firings,
+        reviews: Reviews,
         cancellation: Cancellation,
         wait_reasons: WaitReasons,
         notices: Notices,
@@ -53,6 +56,7 @@ class ExecutionServicer:
         self._creation = creation
         self._history = history
         self._firings = firings
+        self._reviews = reviews
         self._cancellation = cancellation
         self._wait_reasons = wait_reasons
         self._notices = notices
@@ -150,11 +154,16 @@ class ExecutionServicer:
 
     async def list_execution_reviews(self, request: pb.ListExecutionReviewsRequest, call: Call) -> pb.ListExecutionReviewsResponse:
         """A page of reviews."""
-        raise UnimplementedError("Not there yet.")
+        record = await self._own(request.execution_id, call)
+        first, size = offset_of(request.page_token), request.page_size or _DEFAULT_REVIEWS
+        page = await self._reviews.page(record, request.status, first, size)
+        token = "" if page.next is None else offset_token(page.next)
+        return pb.ListExecutionReviewsResponse(reviews=page.reviews, next_page_token=token)
 
     async def decide_execution_reviews(self, request: pb.DecideExecutionReviewsRequest, call: Call) -> pb.DecideExecutionReviewsResponse:
         """Decides reviews, all or none."""
-        raise UnimplementedError("Not there yet.")
+        record = await self._own(request.execution_id, call)
+        return pb.DecideExecutionReviewsResponse(reviews=await self._reviews.decide(record, request.reviews))
 
     async def retry_execution(self, request: pb.RetryExecutionRequest, call: Call) -> pb.RetryExecutionResponse:
         """Runs an execution again, with what it completed taken over."""

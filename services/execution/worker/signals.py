@@ -71,7 +71,8 @@ class Woken:
 class Signals:
     """Reads and writes answers. Each method is one statement; database errors pass through."""
 
-    def __init__(self, pool: asyncpg.Pool) -> None:
+    def __init__(self, pool: "asyncpg.Pool | asyncpg.pool.PoolConnectionProxy") -> None:
+        """On a pool, or on a connection with a transaction of the caller's."""
         self._pool = pool
 
     async def pending(self, execution_id: str, waits: Sequence[tuple[int, int]]) -> Pending:
