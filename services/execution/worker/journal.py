@@ -23,6 +23,13 @@ _RETRY_PAUSE_S = 0.25
 # A statement that takes longer counts as lost; whether it was committed is found out afterwards.
 _TIMEOUT_S = 10.0
 
+# Events of runs that go on.
+_BATCH_ONGOING = """
+    SELECT b.id::uuid AS id, b.epoch, b.seq, b.count, b.events, b.progress
+    FROM unnest($1::text[], $2::int[], $3::int[], $4::int[], $5::text[], $6::bool[]) AS b(id, epoch, seq, count, events, progress)
+"""
+
+# The same, of which some end or park their run.
 _BATCH = """
     SELECT b.id::uuid AS id, b.epoch, b.seq, b.count, b.events, b.progress, b.status, b.outcome, b.outputs, b.stats, b.error, b.answer,
         b.parked, b.wake, b.seen, b.dead
@@ -31,6 +38,19 @@ _BATCH = """
                 $16::bool[])
         AS b(id, epoch, seq, count, events, progress, status, outcome, outputs, stats, error, answer, parked, wake, seen, dead)
 """
+
+_FENCE = "e.id = b.id AND e.epoch = b.epoch AND e.last_seq = b.seq - 1 AND e.status = 'RUNNING' AND e.worker_id <> ''"
+
+_MOVE_ONGOING = f"""
+WITH batch AS ({_BATCH_ONGOING}),
+moved AS (
+    UPDATE execution e SET
+        last_seq = b.seq + b.count - 1,
+        attempts = CASE WHEN b.progress THEN 1 ELSE e.attempts END,
+        lease_until = now() + make_interval(secs => $7)
+    FROM batch b WHERE {_FENCE}
+    RETURNING e.id, b.seq, b.count, b.events
+)"""  # noqa: S608 - composed of constants
 
 # A run that parks while an answer or a wish to stop it comes in is due at once: neither is ever missed.
 _MOVE = f"""
@@ -51,18 +71,21 @@ moved AS (
         answer = CASE WHEN b.answer = '' THEN e.answer ELSE b.answer END,
         letter_due = e.letter_due OR b.dead,
         end_time = CASE WHEN b.status = '' OR b.parked THEN e.end_time ELSE clock_timestamp() END
-    FROM batch b
-    WHERE e.id = b.id AND e.epoch = b.epoch AND e.last_seq = b.seq - 1 AND e.status = 'RUNNING' AND e.worker_id <> ''
+    FROM batch b WHERE {_FENCE}
     RETURNING e.id, b.seq, b.count, b.events
-)"""  # noqa: S608 - composed of constants
+)"""  # noqa: S608
 
+# A run may park with all its events written already.
 _ADD_ROWS = """
-INSERT INTO execution_event (execution_id, seq, count, events)
-SELECT id, seq, count, events FROM moved
-RETURNING execution_id::text
+added AS (
+    INSERT INTO execution_event (execution_id, seq, count, events)
+    SELECT id, seq, count, events FROM moved WHERE count > 0
+)
+SELECT id::text FROM moved
 """
 
-_APPEND = _MOVE + _ADD_ROWS
+_APPEND_ONGOING = f"{_MOVE_ONGOING},{_ADD_ROWS}"
+_APPEND = f"{_MOVE},{_ADD_ROWS}"
 
 # Most commits have no large values and are spared the looking.
 _APPEND_WITH_VALUES = f"""{_MOVE},
@@ -72,16 +95,16 @@ kept AS (
     FROM unnest($18::text[], $19::text[], $20::int[], $21::text[]) AS v(id, sha256, size_bytes, content)
     JOIN moved m ON m.id = v.id::uuid
     ON CONFLICT DO NOTHING
-)
+),
 {_ADD_ROWS}"""  # noqa: S608
 
 # Whether a commit whose answer was lost did happen: our row is there, word for word, and the fence is still ours.
 _WAS_COMMITTED = f"""
-WITH batch AS ({_BATCH})
+WITH batch AS ({_BATCH_ONGOING})
 SELECT b.id::text FROM batch b
 JOIN execution e ON e.id = b.id AND e.epoch = b.epoch
 JOIN execution_event v ON v.execution_id = b.id AND v.seq = b.seq AND v.events = b.events
-WHERE $17::float8 > 0
+WHERE $7::float8 > 0
 """  # noqa: S608
 
 
@@ -235,9 +258,12 @@ async def append(pool: asyncpg.Pool, entries: Sequence[Entry], lease_s: float) -
     values = [(entry.execution_id, value.sha256, value.size_bytes, value.content) for entry in entries for value in entry.values]
     if values:
         columns = [list(column) for column in zip(*values, strict=True)]
-        rows = await pool.fetch(_APPEND_WITH_VALUES, *_columns(entries), lease_s, *columns, timeout=_TIMEOUT_S)
+        query, more = _APPEND_WITH_VALUES, [*_ends(entries), lease_s, *columns]
+    elif any(entry.ending is not None for entry in entries):
+        query, more = _APPEND, [*_ends(entries), lease_s]
     else:
-        rows = await pool.fetch(_APPEND, *_columns(entries), lease_s, timeout=_TIMEOUT_S)
+        query, more = _APPEND_ONGOING, [lease_s]
+    rows = await pool.fetch(query, *_columns(entries), *more, timeout=_TIMEOUT_S)
     return {row[0] for row in rows}
 
 
@@ -248,8 +274,6 @@ async def find_committed(pool: asyncpg.Pool, entries: Sequence[Entry]) -> set[st
 
 
 def _columns(entries: Sequence[Entry]) -> tuple[list[object], ...]:
-    endings = [_ended(entry.ending) for entry in entries]
-    parkings = [entry.ending if isinstance(entry.ending, Parking) else None for entry in entries]
     return (
         [entry.execution_id for entry in entries],
         [entry.epoch for entry in entries],
@@ -257,6 +281,13 @@ def _columns(entries: Sequence[Entry]) -> tuple[list[object], ...]:
         [entry.count for entry in entries],
         [entry.events for entry in entries],
         [entry.is_progress for entry in entries],
+    )
+
+
+def _ends(entries: Sequence[Entry]) -> tuple[list[object], ...]:
+    endings = [_ended(entry.ending) for entry in entries]
+    parkings = [entry.ending if isinstance(entry.ending, Parking) else None for entry in entries]
+    return (
         [ending.status for ending in endings],
         [ending.outcome for ending in endings],
         [ending.outputs for ending in endings],
