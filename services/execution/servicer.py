@@ -25,6 +25,7 @@ from services.execution.messages import execution_message
 from services.execution.notices import Notices
 from services.execution.pages import offset_of, offset_token, position_of, position_token
 from services.execution.repository import ExecutionRepository, Record
+from services.execution.retries import retry_of
 from services.execution.reviews import Reviews
 from services.execution.waiting import WaitReasons
 
@@ -81,10 +82,7 @@ class ExecutionServicer:
             request_hash=request_hash(*asked) if request.request_id else "",
             timezone=timezone,
         )
-        accepted = await self._creation.create(wanted)
-        if accepted.first is not None:
-            await self._notices.created(accepted.record, accepted.first)
-        return pb.CreateExecutionResponse(execution=execution_message(accepted.record))
+        return pb.CreateExecutionResponse(execution=await self._accept(wanted))
 
     async def get_execution(self, request: pb.GetExecutionRequest, call: Call) -> pb.GetExecutionResponse:
         """An execution with its inputs and outputs, and why it waits."""
@@ -167,11 +165,19 @@ class ExecutionServicer:
 
     async def retry_execution(self, request: pb.RetryExecutionRequest, call: Call) -> pb.RetryExecutionResponse:
         """Runs an execution again, with what it completed taken over."""
-        raise UnimplementedError("Not there yet.")
+        record = await self._own(request.execution_id, call)
+        wanted = retry_of(record, request_id=request.request_id.lower(), is_dry=request.dry_run)
+        return pb.RetryExecutionResponse(execution=await self._accept(wanted))
 
     async def explain_execution(self, request: pb.ExplainExecutionRequest, call: Call) -> pb.ExplainExecutionResponse:
         """Why nodes fired as they did."""
         raise UnimplementedError("Not there yet.")
+
+    async def _accept(self, wanted: Wanted) -> pb.Execution:
+        accepted = await self._creation.create(wanted)
+        if accepted.first is not None:
+            await self._notices.created(accepted.record, accepted.first)
+        return execution_message(accepted.record)
 
     async def _own(self, execution_id: str, call: Call) -> Record:
         known = canonical_uuid(execution_id)
