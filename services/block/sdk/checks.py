@@ -1,10 +1,10 @@
 """Checks of single values against the type of a pin, compiled once. They agree with the JSON Schema that the catalogue shows."""
 
 from collections.abc import Callable
-from typing import Any, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import jsonschema_rs
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 # Says what is wrong with a value; None when nothing is.
 Check = Callable[[Any], str | None]
@@ -15,8 +15,8 @@ _MESSAGE_CHARS = 500
 _PLAIN_KEYS = frozenset({"description", "title", "default", "secret", "advanced", "hidden", "placeholder", "type", "items", "anyOf"})
 
 
-def value_check(annotation: Any, schema: dict[str, Any], definitions: dict[str, Any]) -> Check | None:
-    """The check for one pin. None when any value will do."""
+def value_check(annotation: Any, schema: dict[str, Any], definitions: dict[str, Any], discriminator: Any = None) -> Check | None:
+    """The check for one pin. None when any value will do. `discriminator` is the key that tells the models of a union apart."""
     if annotation is Any:
         return None
     if _PLAIN_KEYS.issuperset(schema):
@@ -24,7 +24,11 @@ def value_check(annotation: Any, schema: dict[str, Any], definitions: dict[str, 
         if quick is not None:
             return quick
     by_schema = _schema_check({**schema, "$defs": definitions} if "$ref" in str(schema) else schema)
-    return _both(by_schema, _model_check(annotation)) if _holds_model(annotation) else by_schema
+    if not _holds_model(annotation):
+        return by_schema
+    # Without it the words would be about a model that was not meant.
+    told_apart = Annotated[annotation, Field(discriminator=discriminator)] if discriminator else annotation
+    return _both(by_schema, _model_check(told_apart))
 
 
 def _holds_model(annotation: Any) -> bool:

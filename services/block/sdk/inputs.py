@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, get_args, get_origin
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
 
 from pydantic import ValidationError
 
@@ -35,7 +36,7 @@ class NotReady:
 class InputPlan:
     """What is known about the input pins of one block class. Immutable; safe to share."""
 
-    __slots__ = ("_checks", "_coercers", "_model", "names", "required")
+    __slots__ = ("_checks", "_coercers", "_model", "_open", "names", "required")
 
     def __init__(self, model: type[PinModel]) -> None:
         """Compiles the pins of `model`."""
@@ -47,13 +48,17 @@ class InputPlan:
         self.required: tuple[str, ...] = tuple(schema.get("required", ()))
         self._coercers: list[tuple[str, Callable[[Any], bool], Callable[[Any], Any]]] = []
         self._checks: list[tuple[str, Check]] = []
+        # Pins that take a dictionary with any keys: a list arrives there with integers for keys, which no JSON object has.
+        self._open: list[str] = []
         for field_name, info in model.model_fields.items():
             name = info.alias or field_name
             annotation: Any = info.annotation
             found = coercer(annotation)
             if found is not None:
                 self._coercers.append((name, found.fits, found.convert))
-            check = value_check(annotation, properties[name], definitions)
+            if _takes_any_keys(annotation):
+                self._open.append(name)
+            check = value_check(annotation, properties[name], definitions, info.discriminator)
             if check is not None and not (_is_total(annotation) and _is_plain(properties[name])):
                 self._checks.append((name, check))
 
@@ -99,6 +104,10 @@ class InputPlan:
     def model(self, data: Mapping[str, Any]) -> PinModel:
         """The typed input for `run`; nulls give way to defaults. Raises BlockInputError."""
         values = {name: value for name, value in data.items() if value is not None}
+        for name in self._open:
+            value = values.get(name)
+            if isinstance(value, dict) and not all(isinstance(key, str) for key in value):
+                raise BlockInputError(f"{name}: Dict key must be str")
         try:
             return self._model.model_validate(values)
         except ValidationError as error:
@@ -116,6 +125,12 @@ def input_plan(block: Block) -> InputPlan:
 @cache
 def _plan_of(model: type[PinModel]) -> InputPlan:
     return InputPlan(model)
+
+
+def _takes_any_keys(annotation: Any) -> bool:
+    if get_origin(annotation) in {Union, UnionType}:
+        return any(map(_takes_any_keys, get_args(annotation)))
+    return (get_origin(annotation) or annotation) is dict and str not in get_args(annotation)[:1]
 
 
 def _is_total(annotation: Any) -> bool:

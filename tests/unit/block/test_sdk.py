@@ -225,3 +225,22 @@ async def test_a_block_is_cleaned_up_when_its_caller_stops_early() -> None:
     assert await anext(outputs) == ("number", 1)
     await outputs.aclose()
     assert ended == ["yes"]
+
+
+@pytest.mark.parametrize("pin_name", ["dictionary", "entries"])
+def test_a_list_is_no_dictionary_where_keys_may_be_anything(pin_name: str) -> None:
+    block = BlockRegistry.installed().get("31d1064e-7446-4693-a7d4-65e5ca1180d1")
+    assert block is not None
+    found = input_plan(block).prepare({pin_name: [1, 2]}, {})
+    assert isinstance(found, Prepared)
+    with pytest.raises(BlockError, match="Dict key must be str"):
+        list(run_now(block, found.data, BlockContext()))
+    assert list(run_now(block, {pin_name: {"1": 2}}, BlockContext())) == [("updated_dictionary", {"1": 2})]
+
+
+def test_the_reason_is_about_the_model_that_was_meant() -> None:
+    block = BlockRegistry.installed().get("a892b8d9-3e4e-4e9c-9c1e-75f8efcf1bfa")
+    assert block is not None
+    found = input_plan(block).prepare({"trigger": "t", "format_type": {"discriminator": "iso8601", "timezone": "Mars/Base"}}, {})
+    assert isinstance(found, NotReady)
+    assert "there is no time zone Mars/Base" in found.reason

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from services.block.library.support import http_guard
 from services.block.library.support.http_guard import is_public
 from services.block.sdk import BlockContext, BlockError, BlockRegistry
 from services.block.sdk.inputs import Prepared, input_plan
@@ -192,3 +193,30 @@ async def test_other_schemes_and_malformed_urls_are_refused(url: str) -> None:
 )
 def test_public_addresses(address: str, expected: bool) -> None:
     assert is_public(address) is expected
+
+
+async def test_a_name_is_resolved_once_and_the_checked_address_is_called(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = [["127.0.0.1"], ["10.0.0.1"]]
+    asked: list[str] = []
+
+    async def resolve(host: str, port: int) -> list[str]:
+        asked.append(host)
+        return answers[len(asked) - 1]
+
+    monkeypatch.setattr(http_guard, "resolve", resolve)
+    monkeypatch.setattr(http_guard, "is_public", lambda address: address == "127.0.0.1")
+    site.on("/a", 200, {}, b"once")
+    assert await call(None, url=site.url("/a", host="rebind.test"), method="GET") == [("response", "once")]
+    assert asked == ["rebind.test"]
+    assert site.seen[0].headers["host"] == f"rebind.test:{site.port}"
+    with pytest.raises(BlockError, match="not allowed"):
+        await call(None, url=site.url("/a", host="rebind.test"), method="GET")
+
+
+async def test_one_private_address_among_many_refuses_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def resolve(host: str, port: int) -> list[str]:
+        return ["8.8.8.8", "169.254.169.254"]
+
+    monkeypatch.setattr(http_guard, "resolve", resolve)
+    with pytest.raises(BlockError, match="not allowed"):
+        await call(None, url="http://two.test/", method="GET")
