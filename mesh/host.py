@@ -33,7 +33,6 @@ from mesh.telemetry import Tracing, loop_lag, make_tracing
 from mesh.validation import violations
 
 GROUP = "treadle.services"
-ALL = "all"
 # How long the end of traces may take; an absent collector must not hold the process.
 TRACE_FLUSH_S = 3.0
 
@@ -77,9 +76,9 @@ async def serve(names: Sequence[str], settings: Settings) -> None:
 
 
 def find_services(names: Sequence[str]) -> list[Service]:
-    """The services registered under the names; all of them for `all`. Raises LookupError."""
+    """The services registered under the names, each once. Raises LookupError."""
     known = {point.name: point for point in entry_points(group=GROUP)}
-    wanted = sorted(known) if list(names) == [ALL] else list(dict.fromkeys(names))
+    wanted = list(dict.fromkeys(names))
     missing = [name for name in wanted if name not in known]
     if missing or not wanted:
         raise LookupError(f"no such service: {', '.join(missing)}; known: {', '.join(sorted(known))}")

@@ -16,8 +16,9 @@ class Running:
     """What a built service offers to the process that hosts it.
 
     `servicers` maps the full name of a proto service to the object with its handlers: one coroutine (or async generator, for a server
-    stream) per RPC, named after it in snake_case, taking `(request, call)`. `asgi` is an app for what is not an RPC, served beside the
-    HTTP door. `is_healthy` tells the truth about the service's own loops; dependencies are checked by the mesh.
+    stream) per RPC, named after it in snake_case, taking `(request, call)`; a missing one keeps the process from starting. `asgi` is an
+    app for what is not an RPC, served beside the HTTP door. `is_healthy` tells the truth about the service's own loops; dependencies are
+    checked by the mesh.
     """
 
     servicers: dict[str, Any] = field(default_factory=dict)

@@ -86,7 +86,7 @@ def all_routes(methods: Mapping[str, Method]) -> list[Json]:
 def _grpc_route(method: Method) -> Json:
     return {
         "match": {"path": method.full_name, "headers": _IS_GRPC},
-        "route": {"cluster": grpc_cluster(method.domain), **_times(method), "retry_policy": _retries(method.is_idempotent, "unavailable")},
+        "route": {"cluster": grpc_cluster(method.domain), **_times(method), "retry_policy": _retries(method.is_idempotent)},
         "typed_per_filter_config": NO_BUFFER,
     }
 
@@ -102,7 +102,7 @@ def _grpc_prefix(service: str, domain: str) -> Json:
 def _rest_route(matcher: Json, methods: list[Method]) -> Json:
     slowest = max(methods, key=lambda method: (method.is_server_streaming, method.timeout_s))
     repeatable = all(method.is_idempotent for method in methods)
-    action = {"cluster": http_cluster(slowest.domain), **_times(slowest), "retry_policy": _retries(repeatable, "retriable-status-codes")}
+    action = {"cluster": http_cluster(slowest.domain), **_times(slowest), "retry_policy": _retries(repeatable)}
     return {"match": matcher, "route": action}
 
 
@@ -113,7 +113,7 @@ def _gateway_route(matcher: Json) -> Json:
             "cluster": GATEWAY_CLUSTER,
             "timeout": "0s",
             "idle_timeout": f"{_STREAM_IDLE_S}s",
-            "retry_policy": _retries(False, ""),
+            "retry_policy": _retries(False),
             "upgrade_configs": [{"upgrade_type": "websocket", "enabled": True}],
         },
     }
@@ -125,13 +125,13 @@ def _times(method: Method) -> Json:
     return {"timeout": f"{method.timeout_s + _TIMEOUT_MARGIN_S:g}s"}
 
 
-def _retries(is_idempotent: bool, status: str) -> Json:
-    """What never reached the service is tried again for every method; an error status only where a repeat does no harm."""
-    conditions = ["connect-failure", "refused-stream", "reset-before-request", *([status] if is_idempotent else [])]
+def _retries(is_idempotent: bool) -> Json:
+    """What never reached the service is tried again for every method, a broken connection only where a repeat does no harm.
+
+    An answer is never asked for again, whatever it says: services retry what they call, and a second layer of it would multiply.
+    """
     return {
-        "retry_on": ",".join(conditions),
-        # Not 504: the time that the call may take is over.
-        "retriable_status_codes": [503],
+        "retry_on": ",".join(["connect-failure", "refused-stream", "reset-before-request", *(["reset"] if is_idempotent else [])]),
         "num_retries": 5,
         "host_selection_retry_max_attempts": 5,
         "retry_back_off": {"base_interval": "0.02s", "max_interval": "0.5s"},

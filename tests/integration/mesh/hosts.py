@@ -58,9 +58,14 @@ class Users(Partial):
         self.gate.set()
         self.arrived = asyncio.Event()
         self.cancelled = asyncio.Event()
+        self.calls = 0
+        self.fault: Exception | None = None
 
     async def get_me(self, _: Message, call: Call) -> GetMeResponse:
         self.arrived.set()
+        self.calls += 1
+        if self.fault is not None:
+            raise self.fault
         try:
             await self.gate.wait()
         except asyncio.CancelledError:
@@ -74,10 +79,11 @@ class Executions(Partial):
     """Streams numbered events: three and an end, or without an end after seq 100. Asks the user service on the caller's behalf."""
 
     def __init__(self, resources: Resources) -> None:
-        self._resources = resources
+        self._watched = resources.metrics.counter("treadle_test_watched_total", "Streams that were asked for.")
         self.stream_ended = asyncio.Event()
 
     async def watch_execution(self, request: WatchExecutionRequest, _: Call) -> AsyncIterator[WatchExecutionResponse]:
+        self._watched.inc()
         try:
             for seq in range(request.after_seq + 1, request.after_seq + 4):
                 yield WatchExecutionResponse(event=Event(seq=seq))

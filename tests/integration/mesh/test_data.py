@@ -159,7 +159,7 @@ async def test_streams_come_to_be_and_stay(resources: Resources) -> None:
     await ensure_streams(bus.js)
     dispatch = await bus.js.stream_info(DISPATCH)
     assert dispatch.config.retention == RetentionPolicy.WORK_QUEUE
-    assert dispatch.config.storage == StorageType.FILE
+    assert dispatch.config.storage == StorageType.MEMORY
     assert dispatch.state.messages >= 1
     await bus.js.purge_stream(DISPATCH)
     events = await bus.js.stream_info(EVENTS)

@@ -234,6 +234,7 @@ async def test_metrics_are_served_inside_and_not_through_the_edge(host: Host) ->
         ready = await client.get("/healthz")
         missing = await client.get("/nothing/here")
     assert "treadle_loop_lag_seconds" in inside.text
+    assert "treadle_test_watched_total" in inside.text
     assert through_edge.status_code == 404
     assert ready.status_code == 200
     assert missing.json()["code"] == 5

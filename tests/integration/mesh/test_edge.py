@@ -235,6 +235,18 @@ class TestErrors:
             assert (await client.get(path, headers=headers)).headers["x-request-id"]
 
 
+async def test_a_service_is_asked_once_whatever_it_answers(client: httpx.AsyncClient, mesh: Mesh, token: dict[str, str]) -> None:
+    mesh.users.fault = errors.UnavailableError("Away.", reason="DEPENDENCY_UNAVAILABLE", retry_after_s=2.5)
+    before = mesh.users.calls
+    try:
+        answer = await client.get("/v1/users/me", headers=token)
+    finally:
+        mesh.users.fault = None
+    assert reason_of(answer, errors.UnavailableError) == "DEPENDENCY_UNAVAILABLE"
+    assert answer.headers["retry-after"] == "3"
+    assert mesh.users.calls == before + 1
+
+
 async def test_a_client_that_goes_away_ends_its_call_behind_the_edge(
     client: httpx.AsyncClient, channel: grpc.aio.Channel, mesh: Mesh, token: dict[str, str]
 ) -> None:

@@ -3,6 +3,8 @@
 import asyncio
 import socket
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import grpc
 import grpc.aio
@@ -16,8 +18,11 @@ from treadle.execution.v1.execution_service_pb2_grpc import ExecutionServiceStub
 from treadle.user.v1.user_service_pb2 import GetMeRequest
 from treadle.user.v1.user_service_pb2_grpc import UserServiceStub
 
+from mesh.contract import ContractError
 from mesh.host import find_services, hosted
 from mesh.http_server import bind
+from mesh.resources import Resources
+from mesh.service import Running, Service
 from mesh.settings import Settings
 from tests.integration.mesh.hosts import Mesh, local_settings
 
@@ -133,6 +138,18 @@ def test_an_address_that_is_taken_is_refused() -> None:
 def test_an_unknown_service_is_named() -> None:
     with pytest.raises(LookupError, match="nonsense"):
         find_services(["nonsense"])
+
+
+async def test_a_process_without_all_handlers_of_its_contracts_does_not_start() -> None:
+    @asynccontextmanager
+    async def build(_: Resources) -> AsyncIterator[Running]:
+        yield Running({"treadle.user.v1.UserService": object()})
+
+    with pytest.raises(
+        ContractError, match=r"without a handler: treadle\.user\.v1\.UserService/GetMe, treadle\.user\.v1\.UserService/UpdateMe"
+    ):
+        async with hosted([Service("user", build)], local_settings()):
+            pass
 
 
 async def test_a_process_without_a_mesh_key_does_not_start() -> None:
