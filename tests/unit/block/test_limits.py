@@ -142,6 +142,23 @@ def test_text_of_a_template_is_whole_characters() -> None:
     assert filled("{{ '\\ud800' }}é") == "?é"
 
 
+async def test_a_search_that_looks_at_no_clock_stalls_nobody() -> None:
+    block = BlockRegistry.installed().get(MATCH)
+    assert block is not None
+    data = {"text": "A" * 100_000 + "b", "match": "(?i)" + "a" * 1_000, "data": "d"}
+    with pytest.raises(Suspended):
+        list(run_now(block, data, CTX))
+    with pytest.raises(BlockError, match="too long together"):
+        _ = [item async for item in run_block(block, {"text": "A" * 1_000_000, "match": "a" * 5_000, "data": "d"}, CTX)]
+
+
+def test_a_pattern_that_nests_too_deep_is_refused() -> None:
+    block = BlockRegistry.installed().get(MATCH)
+    assert block is not None
+    with pytest.raises(BlockError, match="nests too deep"):
+        list(run_now(block, {"text": "a", "match": "(" * 3_000 + "a" + ")" * 3_000, "data": "d"}, CTX))
+
+
 @pytest.mark.parametrize("template", ["{{ ''.__class__.__mro__ }}", "{{ values.__init__.__globals__ }}", "{% bad %}"])
 def test_a_template_cannot_leave_the_sandbox(template: str) -> None:
     block = BlockRegistry.installed().get(TEMPLATE)

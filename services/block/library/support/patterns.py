@@ -8,12 +8,14 @@ from typing import Any
 
 import regex  # type: ignore[import-untyped,unused-ignore]
 
-from services.block.library.support.offload import TooSlowError, bounded
+from services.block.library.support.offload import TooSlowError, bounded, offloaded
 from services.block.sdk import BlockError
 
 MAX_PATTERN_CHARS = 10_000
 # Matches may overlap, so together they can be far longer than the text.
 MAX_FOUND_CHARS = 10_000_000
+MAX_EFFORT = 2_000_000_000  # some five seconds
+_QUICK_EFFORT = 5_000_000
 _NO_MATCH = (-1, -1)
 
 
@@ -32,7 +34,12 @@ async def find_groups(pattern: str, text: str, flags: int, *, group: int = 0, li
     compiled = _compiled(pattern, flags)
     if not 0 <= group <= compiled.groups:
         return []
-    return await bounded(partial(_search, compiled, text, group, limit), "the pattern")
+    # Some searches look at no clock until they are over; then the product of the lengths says how long they take.
+    effort = len(pattern) * len(text)
+    if effort > MAX_EFFORT:
+        raise BlockError("the pattern and the text are too long together")
+    run = offloaded if effort > _QUICK_EFFORT else bounded
+    return await run(partial(_search, compiled, text, group, limit), "the pattern")
 
 
 def _search(compiled: "regex.Pattern[str]", text: str, group: int, limit: int, limit_s: float) -> list[str]:
@@ -60,5 +67,7 @@ def _compiled(pattern: str, flags: int) -> "regex.Pattern[str]":
         raise BlockError(f"the pattern is longer than {MAX_PATTERN_CHARS} characters")
     try:
         return regex.compile(pattern, flags)
-    except (regex.error, RecursionError, OverflowError) as error:
+    except RecursionError:
+        raise BlockError("the pattern is not a regular expression: it nests too deep", kind="RecursionError") from None
+    except (regex.error, OverflowError) as error:
         raise BlockError(f"the pattern is not a regular expression: {error}", kind=type(error).__name__) from None
