@@ -23,6 +23,7 @@ from services.execution.repository import ExecutionRepository
 from services.execution.snapshots import Snapshots
 from services.execution.tree import Tree
 from services.execution.worker.aftermath import Aftermath
+from services.execution.worker.children import Children
 from services.execution.worker.claims import Claims, Limits
 from services.execution.worker.dispatcher import Dispatcher
 from services.execution.worker.executor import NodeExecutor
@@ -33,6 +34,9 @@ from services.execution.worker.letters import Letters
 from services.execution.worker.liveness import Liveness
 from services.execution.worker.manager import ExecutionManager
 from services.execution.worker.quarantine import Quarantine
+from services.execution.worker.replay import Replay
+from services.execution.worker.signals import Signals
+from services.execution.worker.tools import Tools
 
 _log = get_logger("execution.worker")
 
@@ -70,13 +74,20 @@ class Worker:
         self._journal = Journal(pool, settings.lease_s, on_last=self._aftermath.add)
         repository = ExecutionRepository(pool)
         snapshots = Snapshots(repository, BlockRegistry.installed())
+        tools = Tools(
+            settings=settings,
+            executor=NodeExecutor(settings),
+            answers=Signals(pool),
+            children=Children(pool, snapshots, self._notices, settings),
+            tracer=resources.tracer,
+        )
+        resources.metrics.registry.register(tools.meters)
         self._manager = ExecutionManager(
-            repository=repository,
+            replay=Replay(repository),
             snapshots=snapshots,
             journal=self._journal,
-            executor=NodeExecutor(settings),
             publisher=self._publisher,
-            settings=settings,
+            tools=tools,
         )
         quarantine = Quarantine(pool, self._publisher, settings.lease_s)
         self._dispatcher = Dispatcher(self._manager, claims, Leases(pool, settings.lease_s), quarantine, settings)

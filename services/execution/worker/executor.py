@@ -1,13 +1,15 @@
 """NodeExecutor: runs one firing, under a time limit."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
 from typing import Any
 
 from mesh.settings import Settings
-from services.block.sdk import Block, BlockContext, BlockError, Effect
-from services.block.sdk.run import run_block, run_now
+from services.block.sdk import Block, BlockContext, BlockError, Effect, Wait
+from services.block.sdk.policy import OnInterrupt
+from services.block.sdk.run import run_block, run_now, wait_of
+from services.execution.engine.plan import Node
 from services.execution.engine.state import Firing
 
 # Takes an output. What it returns, if anything, is to be awaited before the block goes on.
@@ -28,19 +30,49 @@ class NodeExecutor:
         return block.effect is Effect.PURE
 
     @staticmethod
-    def is_repeatable(block: Block) -> bool:
-        """True when a firing that was cut off may be run again."""
-        return block.effect is not Effect.EFFECTFUL or block.uses_idempotency_key
+    def on_interrupt(node: Node) -> OnInterrupt:
+        """What becomes of a firing that was cut off."""
+        if node.policy.on_interrupt is not None:
+            return node.policy.on_interrupt
+        block = node.block
+        is_repeatable = block is not None and (block.effect is not Effect.EFFECTFUL or block.uses_idempotency_key)
+        return OnInterrupt.RETRY if is_repeatable else OnInterrupt.FAIL
+
+    def timeout_s(self, node: Node) -> float:
+        """How long one attempt may run."""
+        return min(node.policy.timeout_s or self._timeout_s, self._timeout_s)
+
+    def too_long(self, node: Node) -> BlockError:
+        """How an attempt fails that ran longer."""
+        return BlockError(f"the node ran longer than {self.timeout_s(node):g} s", kind="NodeTimeoutError")
+
+    @staticmethod
+    def wait_for(firing: Firing, context: BlockContext) -> Wait | None:
+        """What the firing has to wait for before its block runs. Raises BlockError."""
+        block = firing.node.block
+        return None if block is None or not block.may_wait else wait_of(block, firing.node.call(firing.inputs), context)
+
+    @staticmethod
+    def stub(node: Node) -> Sequence[tuple[str, Any]] | None:
+        """What a firing is taken to emit in a dry run: what its node declares; for a block with effects its first example that does not
+        fail. None when the firing runs as always, which it also does when it runs another agent: that is a dry run, too.
+        """
+        if node.policy.stub_outputs is not None:
+            return node.policy.stub_outputs
+        block = node.block
+        if block is None or block.effect is not Effect.EFFECTFUL or block.may_wait:
+            return None
+        return next((vector.outputs for vector in block.vectors if not vector.error), ())
 
     def now(self, firing: Firing, context: BlockContext) -> Iterator[tuple[str, Any]]:
         """Runs a pure block as far as it is asked to. Raises BlockError, or Suspended when the block turns out to wait."""
-        return run_now(_block(firing), firing.inputs, context)
+        return run_now(_block(firing), firing.node.call(firing.inputs), context)
 
-    async def run(self, firing: Firing, context: BlockContext, emit: Emit, *, is_dry: bool) -> None:
+    async def run(self, firing: Firing, context: BlockContext, emit: Emit) -> None:
         """Runs a firing to its end. `emit` may hold the block back; that time does not count. Raises BlockError when it fails."""
         loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(self._timeout_s) as limit, aclosing(_outputs(firing, context, is_dry)) as outputs:
+            async with asyncio.timeout(self.timeout_s(firing.node)) as limit, aclosing(_outputs(firing, context)) as outputs:
                 async for pin, value in outputs:
                     pause = emit(pin, value)
                     if pause is not None:
@@ -49,25 +81,14 @@ class NodeExecutor:
                         await pause
                         limit.reschedule(loop.time() + left_s)
         except TimeoutError as error:
-            raise BlockError(f"the node ran longer than {self._timeout_s:g} s", kind="NodeTimeoutError") from error
+            raise self.too_long(firing.node) from error
 
 
-async def _outputs(firing: Firing, context: BlockContext, is_dry: bool) -> AsyncGenerator[tuple[str, Any]]:
-    block = _block(firing)
-    if is_dry and block.effect is Effect.EFFECTFUL:
-        for pin, value in _example(block):
-            yield pin, value
-    else:
-        async for pin, value in run_block(block, firing.inputs, context):
-            yield pin, value
+def _outputs(firing: Firing, context: BlockContext) -> AsyncGenerator[tuple[str, Any]]:
+    return run_block(_block(firing), firing.node.call(firing.inputs), context)
 
 
 def _block(firing: Firing) -> Block:
     if firing.node.block is None:
         raise BlockError(firing.node.obstacle)
     return firing.node.block
-
-
-def _example(block: Block) -> Iterable[tuple[str, Any]]:
-    """What an effectful block is taken to emit in a dry run: its first example that does not fail; nothing without one."""
-    return next((vector.outputs for vector in block.vectors if not vector.error), ())

@@ -7,27 +7,21 @@ from collections.abc import Iterable
 from mesh import jsontext
 from mesh.errors import TreadleError
 from mesh.logs import get_logger
-from mesh.settings import Settings
-from services.execution.engine import dataflow
-from services.execution.engine.events import Event, EventKind
-from services.execution.engine.fold import apply
-from services.execution.engine.state import Firing, State
+from services.execution.engine.state import State
 from services.execution.errors import DATABASE_AWAY
-from services.execution.lines import Names, Renderer, read_row
+from services.execution.lines import Names, Renderer
 from services.execution.publisher import Publisher
-from services.execution.repository import ExecutionRepository
 from services.execution.snapshots import Snapshot, Snapshots
-from services.execution.worker.executor import NodeExecutor
 from services.execution.worker.journal import Journal
 from services.execution.worker.leases import Claim
 from services.execution.worker.recorder import Recorder
-from services.execution.worker.run import OpenFirings, Run
+from services.execution.worker.replay import Replay
+from services.execution.worker.run import Run
+from services.execution.worker.tools import Tools
 
 _log = get_logger("execution.manager")
 
 _LOAD_RETRY_S = 0.25
-_REPLAY_PAGE_EVENTS = 5000
-_FIRING_ENDED = frozenset({EventKind.NODE_COMPLETED, EventKind.NODE_FAILED, EventKind.NODE_TERMINATED})
 
 
 class _Held:
@@ -49,19 +43,18 @@ class ExecutionManager:
     def __init__(
         self,
         *,
-        repository: ExecutionRepository,
+        replay: Replay,
         snapshots: Snapshots,
         journal: Journal,
-        executor: NodeExecutor,
         publisher: Publisher,
-        settings: Settings,
+        tools: Tools,
     ) -> None:
-        self._repository = repository
+        self._replay = replay
         self._snapshots = snapshots
         self._journal = journal
-        self._executor = executor
         self._publisher = publisher
-        self._settings = settings
+        self._tools = tools
+        self._settings = tools.settings
         self._held: dict[str, _Held] = {}
         self._handed_over: list[tuple[str, int]] = []
         self._is_stopping = False
@@ -132,7 +125,9 @@ class ExecutionManager:
                 return
             state = State(snapshot.plan, claim.execution_id, jsontext.loads(claim.input_masks), keeps_history=False)
             recorder = Recorder(claim, state, Renderer(claim.execution_id, snapshot.names), self._journal, self._publisher)
-            held.run = Run(claim, state, recorder, await self._replay(claim, state), executor=self._executor, settings=self._settings)
+            standing = await self._replay.stand(claim, state)
+            recorder.recorded_bytes = standing.value_bytes
+            held.run = Run(claim, state, recorder, standing, self._tools)
             if held.is_cancelled:
                 held.run.cancel()
             if held.is_lost:
@@ -158,28 +153,6 @@ class ExecutionManager:
         self._handed_over.append((held.claim.execution_id, held.claim.epoch))
         return None
 
-    async def _replay(self, claim: Claim, state: State) -> OpenFirings:
-        """Folds the journal and finds what is left to do."""
-        ready = {firing.index: firing for firing in dataflow.start(state, jsontext.loads(claim.inputs))}
-        cut_off: dict[int, Firing] = {}
-        if claim.last_seq == 1:
-            # Just created: the one event says nothing that the row does not.
-            return OpenFirings(list(ready.values()), [])
-        seq = 0
-        while seq < claim.last_seq:
-            try:
-                rows = await self._repository.events(claim.execution_id, seq, _REPLAY_PAGE_EVENTS)
-            except DATABASE_AWAY:
-                await asyncio.sleep(_LOAD_RETRY_S)
-                continue
-            for row in rows:
-                for line in read_row(row.events):
-                    _replay_one(state, line.event, ready, cut_off)
-                seq = row.seq + row.count - 1
-            if not rows:
-                raise LookupError(f"the journal ends at {seq}, the row says {claim.last_seq}")
-        return OpenFirings(list(ready.values()), list(cut_off.values()))
-
     async def _fail(self, claim: Claim, recorder: Recorder | None, error: Exception) -> None:
         """A fault of ours, or a graph that cannot run: the run ends as FAILED, and the truth goes to the log."""
         error_id = os.urandom(6).hex()
@@ -189,17 +162,6 @@ class ExecutionManager:
             recorder = Recorder(claim, None, Renderer(claim.execution_id, Names(())), self._journal, self._publisher)
         recorder.abandon(text)
         await recorder.settle()
-
-
-def _replay_one(state: State, event: Event, ready: dict[int, Firing], cut_off: dict[int, Firing]) -> None:
-    if event.kind is EventKind.NODE_STARTED:
-        firing = ready.pop(event.firing, None)
-        if firing is not None:
-            cut_off[event.firing] = firing
-    elif event.kind in _FIRING_ENDED:
-        cut_off.pop(event.firing, None)
-    for firing in apply(state, event):
-        ready[firing.index] = firing
 
 
 def _lose(held: _Held) -> None:

@@ -11,9 +11,9 @@ from services.execution.engine.fold import apply
 from services.execution.engine.outcome import Outcome
 from services.execution.engine.state import Firing, State
 from services.execution.engine.status import Status
-from services.execution.lines import Line, Renderer, line_of, write_row
+from services.execution.lines import MAX_INLINE_BYTES, Line, Renderer, line_of, set_apart, write_row
 from services.execution.publisher import Committed, Publisher
-from services.execution.worker.journal import Ending, Entry, Journal
+from services.execution.worker.journal import Ending, Entry, Journal, Parking, Value
 from services.execution.worker.leases import Claim
 
 # Events in one journal row at most, and about how many bytes of values.
@@ -34,6 +34,7 @@ class Recorder:
     """Records the events of one run, for the holder of one lease.
 
     `recorded_seq` is the newest event of the state, `committed_seq` the newest that is durable: in between the run runs ahead.
+    `recorded_bytes` is the size of all values so far, those of earlier workers included.
     """
 
     def __init__(self, claim: Claim, state: State | None, renderer: Renderer, journal: Journal, publisher: Publisher) -> None:
@@ -49,7 +50,11 @@ class Recorder:
         self._publisher = publisher
         self._pending: deque[Line] = deque()
         self._in_flight: list[Line] = []
-        self._ending: Ending | None = None
+        # Large values of pending lines, by hash; what went to the journal once need not go again.
+        self._contents: dict[str, str] = {}
+        self._kept: set[str] = set()
+        self._ending: Ending | Parking | None = None
+        self._is_ending_due = False
         self._advanced = asyncio.Event()
         self._on_advance: Callable[[], None] = lambda: None
 
@@ -80,26 +85,36 @@ class Recorder:
         self._append(line)
         return ready
 
-    def seal(self, ending: Ending) -> None:
-        """Says how the run ended, right after its terminal event was recorded; goes into the run's row with that event."""
+    def seal(self, ending: Ending | Parking) -> None:
+        """Says how the run ended, right after its terminal event was recorded, or that it waits; goes into the run's row with the newest
+        event. Nothing is recorded afterwards.
+        """
         self._ending = ending
+        self._is_ending_due = True
+        self._journal.add(self)
 
     def abandon(self, error: str) -> None:
         """Ends a run whose state cannot be trusted: FAILED with `error`, whatever the state says."""
         if self._ending is not None or self.is_fenced:
             return
         self._append(line_of(Event(EventKind.EXECUTION_FAILED, time.time_ns() // 1000, error=error), -1, 0))
-        self._ending = Ending(Status.FAILED.name, Outcome.FAILED.name, "{}", "{}", error)
+        self.seal(Ending(Status.FAILED.name, Outcome.FAILED.name, "{}", "{}", error))
 
     def _append(self, line: Line) -> None:
         self.recorded_seq += 1
-        self.recorded_bytes += len(bytes(line.value))
+        size = len(bytes(line.value))
+        self.recorded_bytes += size
+        if size > MAX_INLINE_BYTES:
+            line, content = set_apart(line)
+            if line.ref not in self._kept:
+                self._kept.add(line.ref)
+                self._contents[line.ref] = content
         self._pending.append(line)
         self._journal.add(self)
 
     async def settle(self) -> None:
         """Returns when all that was recorded is durable, or never will be."""
-        while self.ahead and not self.is_fenced:
+        while (self.ahead or self._is_ending_due) and not self.is_fenced:
             self._advanced.clear()
             await self._advanced.wait()
 
@@ -111,23 +126,31 @@ class Recorder:
 
     def take_entry(self) -> Entry | None:
         """The next journal row: what is pending, up to a limit."""
-        if self.is_fenced or not self._pending:
+        if self.is_fenced or not (self._pending or self._is_ending_due):
             return None
         lines, size, is_progress = self._in_flight, 0, False
+        values: list[Value] = []
         while self._pending and len(lines) < MAX_ROW_EVENTS and size < MAX_ROW_BYTES:
             line = self._pending.popleft()
             size += len(bytes(line.value))
             is_progress = is_progress or line.kind in _PROGRESS
             lines.append(line)
+            content = self._contents.pop(line.ref, None) if line.ref else None
+            if content is not None:
+                values.append(Value(line.ref, int(bytes(line.value)), content))
+                size += len(content)
         ending = None if self._pending else self._ending
         seq = self.committed_seq + 1
-        return Entry(self._claim.execution_id, self._claim.epoch, seq, len(lines), write_row(lines), is_progress, ending)
+        return Entry(self._claim.execution_id, self._claim.epoch, seq, len(lines), write_row(lines), is_progress, ending, values)
 
     def on_committed(self, entry: Entry) -> None:
         """The row is durable: tells the bus and the run."""
         claim, lines, self._in_flight = self._claim, self._in_flight, []
         self.committed_seq += entry.count
-        self._publisher.add(Committed(claim.owner_id, claim.execution_id, claim.graph_id, self._renderer, entry.seq, lines))
+        if entry.ending is not None:
+            self._is_ending_due = False
+        if lines:
+            self._publisher.add(Committed(claim.owner_id, claim.execution_id, claim.graph_id, self._renderer, entry.seq, lines))
         if self._pending:
             self._journal.add(self)
         self._advanced.set()

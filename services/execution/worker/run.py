@@ -1,7 +1,8 @@
 """One run on this worker: an actor that starts firings as they become ready and ends when there are none.
 
 The state runs ahead of the journal. Firings of pure blocks run on it at once. A firing with an effect is recorded as started and waits
-until that record, and so all that it depends on, is durable.
+until that record, and so all that it depends on, is durable. When all that is left of a run waits for a person, a time or another run, it
+parks: the lease ends, and nothing of it stays in memory.
 """
 
 import asyncio
@@ -13,18 +14,23 @@ from typing import Any
 
 from mesh import jsontext
 from mesh.logs import get_logger
-from mesh.settings import Settings
-from services.block.sdk import BlockContext, BlockError
+from services.block.sdk import BlockError, Child
+from services.block.sdk.policy import OnInterrupt
 from services.block.sdk.run import Suspended
 from services.execution.engine.events import EventKind
-from services.execution.engine.outcome import conclude
+from services.execution.engine.outcome import Conclusion, child_answer, conclude
 from services.execution.engine.state import Firing, State
-from services.execution.worker.executor import NodeExecutor
+from services.execution.engine.waits import child_value
+from services.execution.worker.firings import INTERRUPTED, Firings, now_us
 from services.execution.worker.hooks import hook
-from services.execution.worker.journal import Ending
+from services.execution.worker.journal import Ending, Parking
 from services.execution.worker.leases import Claim
+from services.execution.worker.limits import LimitReachedError, Limits
 from services.execution.worker.quarantine import GIVEN_UP, MAX_ATTEMPTS
-from services.execution.worker.recorder import Recorder, ValueTooLargeError
+from services.execution.worker.recorder import Recorder
+from services.execution.worker.replay import Standing
+from services.execution.worker.tools import Tools
+from services.execution.worker.waiting import Waits
 
 _log = get_logger("execution.run")
 
@@ -32,64 +38,45 @@ _log = get_logger("execution.run")
 SLICE_S = 0.005
 # Events recorded and not yet durable, at most: a run that outpaces the database waits for it.
 MAX_AHEAD = 2000
-# All values of a run together. Beyond it nobody reads them and everything they pass through suffers.
-MAX_VALUE_BYTES = 256 * 1024 * 1024
-
-INTERRUPTED = "interrupted: the worker was lost while this node ran, and running it again could repeat its effect"
-
-
-class LimitReachedError(Exception):
-    """The run hit one of its limits; the message says which."""
-
-
-@dataclass(frozen=True, slots=True)
-class OpenFirings:
-    """Where a journal stands: firings to start, in order, and those that an earlier worker started and did not finish."""
-
-    ready: list[Firing]
-    cut_off: list[Firing]
 
 
 @dataclass(slots=True)
 class _Flow:
-    """A pure firing at work. The first `skip` outputs are in the journal already, from an earlier attempt."""
+    """A firing at work on the spot: a pure block, or outputs that are known. The first `skip` of them are in the journal already, from an
+    earlier attempt; `ends` is when it has run too long.
+    """
 
     firing: Firing
     outputs: Iterator[tuple[str, Any]]
     skip: int
+    ends: float = float("inf")
     count: int = 0
 
 
 class Run:
-    """Drives one execution from where its journal stands to its end, as long as the lease is ours."""
+    """Drives one execution from where its journal stands to its end, or until it waits, as long as the lease is ours."""
 
-    def __init__(
-        self,
-        claim: Claim,
-        state: State,
-        recorder: Recorder,
-        open_firings: OpenFirings,
-        *,
-        executor: NodeExecutor,
-        settings: Settings,
-    ) -> None:
+    def __init__(self, claim: Claim, state: State, recorder: Recorder, standing: Standing, tools: Tools) -> None:
+        """`standing` is where the journal, which `state` is the fold of, leaves off."""
         self.claim = claim
         self.state = state
         self.recorder = recorder
-        self._executor = executor
-        self._settings = settings
-        self._ready = deque(open_firings.ready)
-        self._cut_off = open_firings.cut_off
-        self._flow: _Flow | None = None
-        # Started, not ended, by index; of these: recorded and waiting for the commit (with its seq), and at work as tasks.
-        self._started: dict[int, Firing] = {firing.index: firing for firing in open_firings.cut_off}
-        self._held: deque[tuple[int, Firing]] = deque()
-        self._parked: deque[Firing] = deque()
-        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._tools = tools
+        self._executor = tools.executor
+        self._memo = standing.memo
         self._wake = asyncio.Event()
+        self._waits = Waits(claim, state, tools.answers, self._wake.set)
+        self._firings = Firings(claim, state, recorder, tools, self._waits)
+        self._firings.ready.extend(standing.ready)
+        self._firings.started = {firing.index: firing for firing in standing.cut_off}
+        self._flow: _Flow | None = None
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        # Ready, but as many are at work as may be.
+        self._throttled: deque[Firing] = deque()
         self._is_over = False
         self._is_stopping = False
         self._is_cancelled = claim.cancel_requested
+        self._limit: LimitReachedError | None = None
         self._fault: BaseException | None = None
         recorder.when_advanced(self._on_advance)
 
@@ -102,6 +89,7 @@ class Run:
 
     def signal(self) -> None:
         """An answer has come for one of the firings that wait."""
+        self._waits.signal()
         self._wake.set()
 
     def lose(self) -> None:
@@ -114,25 +102,32 @@ class Run:
         self._is_stopping = True
         self._wake.set()
         for index, task in list(self._tasks.items()):
-            block = self._started[index].node.block
-            if block is not None and self._executor.is_repeatable(block):
+            if self._executor.on_interrupt(self._firings.started[index].node) is OnInterrupt.RETRY:
                 task.cancel()
 
     async def main(self) -> bool:
-        """Runs until the end is durable, the lease is lost, or after `stop` nothing is at work. True when the run goes on elsewhere.
+        """Runs until the end is durable or the run has parked, the lease is lost, or after `stop` nothing is at work. True when the run
+        goes on elsewhere.
 
         Raises whatever the engine did not expect; the journal is as it was recorded until then.
         """
+        alarm: asyncio.TimerHandle | None = None
         try:
             self._resume()
+            limits = Limits(self._tools.settings, self.state)
+            alarm = asyncio.get_running_loop().call_later(limits.left_s(now_us()), self._hit, limits.too_long)
             while not self._is_done():
                 self._advance()
                 if not self._is_done():
+                    self._waits.attend()
                     await self._wake.wait()
                     self._wake.clear()
             await self.recorder.settle()
             return self._is_stopping and not self._is_over and not self.recorder.is_fenced
         finally:
+            if alarm is not None:
+                alarm.cancel()
+            await self._waits.close()
             await self._drop_tasks()
 
     # --- Driving ------------------------------------------------------------------------------------------------------------------------
@@ -145,116 +140,177 @@ class Run:
     def _resume(self) -> None:
         """Records that this worker has the run, and settles what the one before left at work."""
         is_first = not self.state.started_us
-        self._record(EventKind.EXECUTION_STARTED if is_first else EventKind.EXECUTION_RESUMED)
-        again = []
-        for firing in self._cut_off:
-            block = firing.node.block
-            if block is not None and self._executor.is_repeatable(block):
-                again.append(firing)
-            else:
-                self._end_firing(firing, EventKind.NODE_FAILED, error=INTERRUPTED)
-        self._ready.extendleft(reversed(again))
+        self._firings.record(EventKind.EXECUTION_STARTED if is_first else EventKind.EXECUTION_RESUMED)
+        again = [firing for firing in list(self._firings.started.values()) if self._may_repeat(firing)]
+        self._firings.ready.extendleft(reversed(again))
         if self.claim.attempts > MAX_ATTEMPTS:
             _log.error("run_given_up", execution_id=self.claim.execution_id, attempts=self.claim.attempts)
             self._end(EventKind.EXECUTION_FAILED, GIVEN_UP, is_dead=True)
 
-    def _advance(self) -> None:
-        """Starts what is ready, for one slice of time, and ends the run when nothing is left."""
-        until = time.perf_counter() + SLICE_S
+    def _may_repeat(self, firing: Firing) -> bool:
+        """Whether a firing that was cut off runs again now; if not, it has failed or a person is asked."""
+        says = None if firing.course is None else firing.course.may_repeat
+        policy = self._executor.on_interrupt(firing.node)
+        if says or policy is OnInterrupt.RETRY or self._is_before_wait(firing):
+            return True
+        if says is None and policy is OnInterrupt.ASK:
+            self._firings.ask_again(firing)
+        else:
+            self._firings.end(firing, EventKind.NODE_FAILED, error=INTERRUPTED)
+        return False
+
+    def _is_before_wait(self, firing: Firing) -> bool:
+        """True when a firing had not come to its wait yet, so its block has not run."""
         try:
-            while not self._is_stopping and not self._is_cancelled:
+            return not firing.has_answer and self._executor.wait_for(firing, self._firings.context(firing)) is not None
+        except BlockError:
+            return True
+
+    def _advance(self) -> None:
+        """Starts what is ready, for one slice of time, and ends or parks the run when nothing is left."""
+        until = time.perf_counter() + SLICE_S
+        firings = self._firings
+        try:
+            self._take_answers()
+            while not self._is_stopping and not self._is_cancelled and self._limit is None:
                 if self.recorder.ahead >= MAX_AHEAD:
                     return
                 if self._flow is None:
-                    if not self._ready:
+                    if not firings.ready:
                         break
-                    self._begin(self._ready.popleft())
+                    self._begin(firings.ready.popleft())
                 if self._flow is not None:
                     self._go_on(self._flow)
                 if time.perf_counter() > until:
                     self._wake.set()
                     return
         except LimitReachedError as limit:
-            self._end(EventKind.EXECUTION_FAILED, str(limit))
-            return
+            self._limit = limit
+        self._conclude()
+
+    def _take_answers(self) -> None:
+        if self.state.waiting and not self._is_stopping and not self._is_cancelled:
+            self._firings.go_on(self._waits.due())
+            for firing, answer in self._waits.answered():
+                self._firings.answer(firing, answer)
+
+    def _conclude(self) -> None:
+        """Ends or parks the run if it is time."""
         if self._is_cancelled:
             self._end(EventKind.EXECUTION_TERMINATED)
-        elif not self._is_stopping and not self.state.open_count:
-            self._end(EventKind.EXECUTION_COMPLETED)
+        elif self._limit is not None:
+            self._end(EventKind.EXECUTION_FAILED, str(self._limit))
+        elif not self._is_stopping and not self.state.open_count and not self._firings.ready:
+            if not self.state.waiting:
+                self._end(EventKind.EXECUTION_COMPLETED)
+            elif self._waits.may_park():
+                self._park()
 
     def _begin(self, firing: Firing) -> None:
-        node, executor = firing.node, self._executor
-        if node.block is None or node.obstacle:
-            self._start(firing)
-            self._end_firing(firing, EventKind.NODE_FAILED, error=node.obstacle)
-        elif executor.may_run_ahead(node.block):
-            skip = firing.emitted
-            self._start(firing)
-            self._flow = _Flow(firing, executor.now(firing, self._context(firing)), skip)
-        elif len(self._held) + len(self._tasks) >= self._settings.max_parallel_nodes:
-            self._parked.append(firing)
+        node, firings = firing.node, self._firings
+        block = node.block
+        if block is None or node.obstacle:
+            firings.start(firing)
+            firings.end(firing, EventKind.NODE_FAILED, error=node.obstacle)
+            return
+        known = self._known_outputs(firing)
+        if known is not None:
+            firings.start(firing)
+            self._flow = _Flow(firing, known, firing.emitted)
+        elif block.may_wait and not firing.has_answer and firings.wait_first(firing):
+            return
+        elif self._executor.may_run_ahead(block):
+            firings.start(firing)
+            outputs = self._executor.now(firing, firings.context(firing))
+            self._flow = _Flow(firing, outputs, firing.repeated, time.perf_counter() + self._executor.timeout_s(node))
+        elif len(firings.held) + len(self._tasks) >= self._tools.settings.max_parallel_nodes:
+            self._throttled.append(firing)
         else:
-            self._start(firing)
-            self._held.append((self.recorder.recorded_seq, firing))
+            firings.start(firing)
+            firings.hold(firing)
+
+    def _known_outputs(self, firing: Firing) -> Iterator[tuple[str, Any]] | None:
+        """What the firing gives without being run: as it did in an earlier run, or as it is taken to in a dry run."""
+        known = None if self._memo is None else self._memo.outputs_of(firing)
+        if known is None and self.claim.dry_run:
+            known = self._executor.stub(firing.node)
+        return None if known is None else iter(known)
 
     def _go_on(self, flow: _Flow) -> None:
-        """Lets a pure firing emit until it ends, has emitted for long enough, or outpaces the database."""
+        """Lets a firing emit until it ends, has emitted for long enough, or outpaces the database."""
         until = time.perf_counter() + SLICE_S
         firing = flow.firing
+        self._flow = None
         try:
             for pin, value in flow.outputs:
                 flow.count += 1
                 if flow.count > flow.skip:
-                    self._emit(firing, flow.count - 1, pin, value)
-                if time.perf_counter() > until or self.recorder.ahead >= MAX_AHEAD:
+                    self._firings.emit(firing, pin, value)
+                now = time.perf_counter()
+                if now > flow.ends:
+                    raise self._executor.too_long(firing.node)
+                if now > until or self.recorder.ahead >= MAX_AHEAD:
+                    self._flow = flow
                     return
         except Suspended:
             # Not as pure as it says: run it as one that waits. What it emitted so far stands and is not repeated.
             self._spawn(firing)
         except BlockError as error:
-            self._end_firing(firing, EventKind.NODE_FAILED, error=error.message)
+            self._firings.fail(firing, error)
         else:
-            self._end_firing(firing, EventKind.NODE_COMPLETED)
-        self._flow = None
+            self._firings.complete(firing)
 
     def _on_advance(self) -> None:
         """After each commit: firings whose start is durable begin."""
-        held, committed = self._held, self.recorder.committed_seq
+        held, committed = self._firings.held, self.recorder.committed_seq
         while held and held[0][0] <= committed and not self._is_over:
             self._spawn(held.popleft()[1])
         self._wake.set()
 
-    # --- Firings that wait --------------------------------------------------------------------------------------------------------------
+    def _hit(self, limit: LimitReachedError) -> None:
+        self._limit = limit
+        self._wake.set()
+
+    # --- Firings that take their time ---------------------------------------------------------------------------------------------------
 
     def _spawn(self, firing: Firing) -> None:
-        self._tasks[firing.index] = asyncio.create_task(self._run_firing(firing), name=f"firing {firing.id}")
+        child = self._firings.children.pop(firing.index, None)
+        work = self._run_firing(firing) if child is None else self._start_child(firing, child)
+        self._tasks[firing.index] = asyncio.create_task(self._watch(firing, work), name=f"firing {firing.id}")
+
+    async def _watch(self, firing: Firing, work: Awaitable[None]) -> None:
+        try:
+            await work
+        except BlockError as error:
+            self._firings.fail(firing, error)
+        except LimitReachedError as limit:
+            self._hit(limit)
+        except Exception as error:  # noqa: BLE001,RUF100 - the actor raises it
+            self._fault = error
+        finally:
+            del self._tasks[firing.index]
+            if self._throttled:
+                self._firings.ready.appendleft(self._throttled.popleft())
+            self._wake.set()
 
     async def _run_firing(self, firing: Firing) -> None:
-        skip, count = firing.emitted, 0
+        skip, count = firing.repeated, 0
 
         def emit(pin: str, value: Any) -> Awaitable[None] | None:
             nonlocal count
             count += 1
             if count > skip:
-                self._emit(firing, count - 1, pin, value)
+                self._firings.emit(firing, pin, value)
                 self._wake.set()
             return self.recorder.wait_below(MAX_AHEAD) if self.recorder.ahead >= MAX_AHEAD else None
 
-        try:
-            await hook("node.start")
-            await self._executor.run(firing, self._context(firing), emit, is_dry=self.claim.dry_run)
-            self._end_firing(firing, EventKind.NODE_COMPLETED)
-        except BlockError as error:
-            self._end_firing(firing, EventKind.NODE_FAILED, error=error.message)
-        except LimitReachedError as limit:
-            self._end(EventKind.EXECUTION_FAILED, str(limit))
-        except Exception as error:  # noqa: BLE001,RUF100 - the actor raises it
-            self._fault = error
-        finally:
-            del self._tasks[firing.index]
-            if self._parked:
-                self._ready.appendleft(self._parked.popleft())
-            self._wake.set()
+        await hook("node.start")
+        await self._executor.run(firing, self._firings.context(firing), emit)
+        self._firings.complete(firing)
+
+    async def _start_child(self, firing: Firing, child: Child) -> None:
+        execution_id = await self._tools.children.start(self.claim, firing, child)
+        self._firings.wait(firing, EventKind.NODE_WAITING, child_value(execution_id))
 
     async def _drop_tasks(self) -> None:
         tasks = list(self._tasks.values())
@@ -263,57 +319,36 @@ class Run:
         if tasks:
             await asyncio.wait(tasks)
 
-    def _context(self, firing: Firing) -> BlockContext:
-        claim = self.claim
-        return BlockContext(
-            execution_id=claim.execution_id,
-            node_id=firing.node.id,
-            node_execution_id=firing.id,
-            graph_id=claim.graph_id,
-            graph_version=claim.graph_version,
-            user_id=claim.owner_id,
-            idempotency_key=firing.id,
-            http_allow_hosts=self._executor.http_allow_hosts,
-        )
-
-    # --- Recording ----------------------------------------------------------------------------------------------------------------------
-
-    def _record(self, kind: EventKind, firing: Firing | None = None, **details: Any) -> None:
-        self._ready.extend(self.recorder.record(kind, firing, **details))
-
-    def _start(self, firing: Firing) -> None:
-        self._started[firing.index] = firing
-        self._record(EventKind.NODE_STARTED, firing, ordinal=firing.attempt + 1, value=firing.inputs)
-
-    def _emit(self, firing: Firing, ordinal: int, pin: str, value: Any) -> None:
-        if self.state.emission_count >= self._settings.max_emissions:
-            raise LimitReachedError(f"the run emitted more than {self._settings.max_emissions} values; a cycle without an exit?")
-        if self.recorder.recorded_bytes > MAX_VALUE_BYTES:
-            raise LimitReachedError(f"the values of the run hold more than {MAX_VALUE_BYTES // 1024 // 1024} MiB")
-        try:
-            self._record(EventKind.NODE_OUTPUT, firing, ordinal=ordinal, pin=pin, value=value)
-        except ValueTooLargeError as error:
-            raise BlockError(f"the value on pin {pin} holds {error}", kind=type(error).__name__) from error
-        except (TypeError, ValueError) as error:
-            raise BlockError(f"the value on pin {pin} cannot be written as JSON", kind=type(error).__name__) from error
-
-    def _end_firing(self, firing: Firing, kind: EventKind, *, error: str = "") -> None:
-        self._started.pop(firing.index, None)
-        self._record(kind, firing, error=error)
+    # --- The end ------------------------------------------------------------------------------------------------------------------------
 
     def _end(self, kind: EventKind, error: str = "", *, is_dead: bool = False) -> None:
         """Ends the run: stops what is at work, then records the last event with the run's results."""
         if self._is_over or self.recorder.is_fenced:
             return
         self._is_over = True
-        for firing in list(self._started.values()):
-            self._end_firing(firing, EventKind.NODE_TERMINATED)
-        self._record(kind, error=error)
-        self.recorder.seal(_ending(self.state, error, is_dead=is_dead))
+        for firing in list(self._firings.started.values()):
+            self._firings.end(firing, EventKind.NODE_TERMINATED)
+        self._firings.record(kind, error=error)
+        self.recorder.seal(self._ending(error, is_dead=is_dead))
+        self._wake.set()
+
+    def _ending(self, error: str, *, is_dead: bool) -> Ending:
+        end = conclude(self.state)
+        answer = jsontext.dumps(child_answer(self.state, self.claim.execution_id)) if self.claim.parent_id else ""
+        self._tools.meters.run_left(end.outcome.name)
+        return Ending(end.status.name, end.outcome.name, jsontext.dumps(end.outputs), _stats(end), error, answer, is_dead)
+
+    def _park(self) -> None:
+        """Lets go of the run until an answer comes or its next timer ends."""
+        self._is_over = True
+        if self.state.review_count:
+            self._firings.record(EventKind.EXECUTION_REVIEW)
+        end = conclude(self.state, self.state.status, now_us=now_us())
+        waits = self._waits
+        self.recorder.seal(Parking(end.status.name, waits.next_us, waits.signals_seen, jsontext.dumps(end.outputs), _stats(end)))
+        self._tools.meters.run_left("PARKED")
         self._wake.set()
 
 
-def _ending(state: State, error: str, *, is_dead: bool) -> Ending:
-    end = conclude(state)
-    stats = {**asdict(end.stats), "blocked": [asdict(blocked) for blocked in end.blocked]}
-    return Ending(end.status.name, end.outcome.name, jsontext.dumps(end.outputs), jsontext.dumps(stats), error, is_dead=is_dead)
+def _stats(end: Conclusion) -> str:
+    return jsontext.dumps({**asdict(end.stats), "blocked": [asdict(blocked) for blocked in end.blocked]})

@@ -1,0 +1,52 @@
+"""What a run may take over from an earlier one of the same graph version: outputs of firings that completed with the same inputs."""
+
+import json
+from collections import deque
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+from typing import Any
+
+import orjson
+
+from services.execution.engine.state import Firing, State
+from services.execution.engine.status import Status
+
+Outputs = Sequence[tuple[str, Any]]
+
+
+class Memo:
+    """The completed firings of an ended run, each to be used once, in their order."""
+
+    def __init__(self) -> None:
+        self._left: dict[tuple[str, bytes], deque[Outputs]] = {}
+        self._taken: dict[int, Outputs | None] = {}
+
+    @classmethod
+    def of(cls, state: State) -> "Memo":
+        """What the run of that state, which has kept its history, did to the end."""
+        memo = cls()
+        for firing in state.firings.values():
+            if firing.status is Status.COMPLETED:
+                memo._left.setdefault(_key(firing), deque()).append(firing.outputs)
+        return memo
+
+    def outputs_of(self, firing: Firing) -> Outputs | None:
+        """What the firing gives without being run; None when it has to run. The same answer each time it is asked, so a replay that asks
+        for each firing that was started finds the same things left.
+        """
+        if firing.index not in self._taken:
+            found = self._left.get(_key(firing))
+            self._taken[firing.index] = found.popleft() if found else None
+        return self._taken[firing.index]
+
+
+def _key(firing: Firing) -> tuple[str, bytes]:
+    return firing.node.id, blake2b(_canonical(firing.inputs), digest_size=16).digest()
+
+
+def _canonical(inputs: Mapping[str, Any]) -> bytes:
+    """The same bytes for the same inputs, in whatever order they arrived."""
+    try:
+        return orjson.dumps(inputs, option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError:
+        return json.dumps(inputs, sort_keys=True).encode()
