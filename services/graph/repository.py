@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from mesh.database import Database
 from mesh.ids import canonical_uuid, uuid7
 from services.graph.errors import GraphChangedError, graph_not_found, request_id_reused
+from services.graph.heads import Heads
 from services.graph.hot import HotRead
 from services.graph.tables import graph, graph_version
 from services.graph.versions import Draft, Head
@@ -41,7 +42,7 @@ _DOCUMENT = select(graph_version.c.document).where(
     graph_version.c.version == bindparam("version"),
     graph_version.c.owner_id == bindparam("owner_id"),
 )
-_HOT_ACTIVE, _HOT_EXACT, _HOT_DOCUMENT = HotRead(_ACTIVE), HotRead(_EXACT), HotRead(_DOCUMENT)
+_HOT_DOCUMENT = HotRead(_DOCUMENT)
 _INSERT_GRAPH = (
     upsert(graph).values(active_version=1, latest_version=1).on_conflict_do_nothing(index_elements=["owner_id", "request_id"])
 ).returning(graph.c.id)
@@ -69,6 +70,7 @@ class Repository:
 
     def __init__(self, database: Database) -> None:
         self._pool = database.pool
+        self._heads = Heads(database.pool)
         self._engine = database.engine
         # A lone read needs no transaction around it: one round trip instead of three.
         self._reads = database.engine.execution_options(isolation_level="AUTOCOMMIT")
@@ -120,11 +122,10 @@ class Repository:
 
     async def head(self, owner_id: str, graph_id: str, version: int = 0) -> Head:
         """A version, the active one for 0. Raises NotFoundError."""
-        values: dict[str, Any] = {"id": _key(graph_id, version), "owner_id": owner_id, "version": version}
-        row = await (_HOT_EXACT if version else _HOT_ACTIVE).one(self._pool, values)
-        if row is None:
+        found = await self._heads.get(_key(graph_id, version), owner_id, version)
+        if found is None:
             raise graph_not_found(graph_id, version)
-        return _to_head(row)
+        return found
 
     async def document(self, owner_id: str, graph_id: str, version: int) -> str:
         """JSON text of a version; it never changes. Raises NotFoundError."""
