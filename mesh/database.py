@@ -1,14 +1,17 @@
 """PostgreSQL: one schema and one role per service; a raw asyncpg pool for hot paths, a SQLAlchemy engine for ordinary repositories."""
 
 import json
-from typing import Any, cast
+from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
-from sqlalchemy import event, exc
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from mesh.settings import Settings
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
 # A handler that waits longer for a connection has lost its caller: refuse instead.
 POOL_TIMEOUT_S = 1.0
@@ -19,14 +22,20 @@ PING_TIMEOUT_S = 1.0
 class Database:
     """The database as one service sees it. Both ways connect as its role, with its schema as the search path."""
 
-    def __init__(self, pool: asyncpg.Pool, engine: AsyncEngine) -> None:
-        """Owns both."""
+    def __init__(self, pool: asyncpg.Pool, make_engine: "Callable[[], AsyncEngine]") -> None:
+        """Owns both. The engine is made when it is first asked for: workers do without it, and its library weighs 16 MB."""
         self.pool = pool
-        self.engine = engine
+        self._make_engine = make_engine
+
+    @cached_property
+    def engine(self) -> "AsyncEngine":
+        """For ordinary repositories."""
+        return self._make_engine()
 
     async def close(self) -> None:
         """Closes all connections; those in use are cut after a short wait."""
-        await self.engine.dispose()
+        if "engine" in self.__dict__:
+            await self.engine.dispose()
         self.pool.terminate()
 
 
@@ -84,16 +93,23 @@ async def open_database(settings: Settings, schema: str) -> Database:
         server_settings=server_settings,
         reset=_keep_session,
     )
+    return Database(cast("asyncpg.Pool[Any]", pool), lambda: _make_engine(url, settings.database_pool_size, server_settings))
+
+
+def _make_engine(url: str, size: int, server_settings: dict[str, str]) -> "AsyncEngine":
+    from sqlalchemy import event  # noqa: PLC0415 - 16 MB, for processes with repositories only
+    from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415
+
     engine = create_async_engine(
         driver_url(url),
-        pool_size=settings.database_pool_size,
+        pool_size=size,
         max_overflow=0,
         pool_timeout=POOL_TIMEOUT_S,
         connect_args={"server_settings": server_settings, "timeout": CONNECT_TIMEOUT_S},
         json_serializer=json.dumps,
     )
     event.listen(engine.sync_engine, "checkout", _refuse_dead)
-    return Database(cast("asyncpg.Pool[Any]", pool), engine)
+    return engine
 
 
 def driver_url(url: str) -> str:
@@ -108,4 +124,6 @@ async def _keep_session(_: object) -> None:
 def _refuse_dead(connection: Any, _: Any, __: Any) -> None:
     """Trades a connection that the server has closed for a new one. Costs no round trip, unlike the pool's pre-ping."""
     if connection.driver_connection.is_closed():
+        from sqlalchemy import exc  # noqa: PLC0415
+
         raise exc.DisconnectionError("closed by the server")

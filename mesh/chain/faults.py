@@ -1,9 +1,10 @@
 """What goes wrong below us, in the words of the error model: one table for the libraries that reach other servers."""
 
+import sys
+
 import asyncpg
 import nats.errors
 import redis.exceptions
-import sqlalchemy.exc
 
 from mesh.errors import ResourceExhaustedError, TreadleError, UnavailableError
 
@@ -25,14 +26,16 @@ _AWAY: tuple[type[BaseException], ...] = (
 )
 
 # A bounded pool had nothing left in time.
-_EXHAUSTED: tuple[type[BaseException], ...] = (sqlalchemy.exc.TimeoutError, asyncpg.TooManyConnectionsError)
+_EXHAUSTED: tuple[type[BaseException], ...] = (asyncpg.TooManyConnectionsError,)
 
 
 def translate(error: BaseException) -> TreadleError | None:
     """The error a caller should see for a fault of a dependency; None when it is no such fault."""
-    if isinstance(error, _EXHAUSTED):
+    # A process that has not loaded it cannot meet its errors, and need not pay for it.
+    alchemy = sys.modules.get("sqlalchemy.exc")
+    if isinstance(error, _EXHAUSTED) or (alchemy and isinstance(error, alchemy.TimeoutError)):
         return ResourceExhaustedError("The service is at its limit. Try again shortly.", reason="POOL_EXHAUSTED")
-    if isinstance(error, sqlalchemy.exc.DBAPIError):
+    if alchemy and isinstance(error, alchemy.DBAPIError):
         away = error.connection_invalidated or isinstance(error.__cause__, _AWAY) or _is_away(error.orig)
     else:
         away = isinstance(error, _AWAY)

@@ -25,7 +25,8 @@ _AUTHENTICATION = b"R"
 _TERMINATE = b"X\0\0\0\4"
 _QUESTION_BYTES = 1024
 
-# Commits are durable (fsync and synchronous_commit are on by default and stay on); the rest fits a laptop.
+# Commits are durable (fsync and synchronous_commit are on by default and stay on); the rest fits a laptop, where
+# each background process that waits for nothing is memory that somebody misses.
 _CONFIG = """\
 listen_addresses = '{host}'
 port = {port}
@@ -35,6 +36,8 @@ shared_buffers = 128MB
 max_wal_size = 2GB
 checkpoint_timeout = 15min
 jit = off
+io_workers = 1
+max_logical_replication_workers = 0
 log_line_prefix = '%m [%p] '
 fsync = on
 synchronous_commit = on

@@ -13,6 +13,7 @@ from mesh.local.errors import PortTakenError
 from mesh.local.health import http_is_ok
 from mesh.local.keys import Keys
 from mesh.local.ports import LOOPBACK, Reservations, check_port
+from mesh.local.process import MIGRATE
 from mesh.local.program import Program
 from mesh.settings import Settings
 
@@ -75,7 +76,7 @@ class Solo:
         """Our own processes and the edge."""
         workers = [self._process(f"worker-{n}", "worker", ("worker",), doors) for n, doors in enumerate(self._workers, start=1)]
         return [
-            self._process("services", "service", ("serve", *SERVICES), self._services, address=self._services.grpc),
+            self._process("services", "service", SERVICES, self._services, address=self._services.grpc),
             self._process("gateway", "gateway", ("gateway",), self._gateway),
             *workers,
             envoy.prepare(self._home, self._edge_targets(), self._log("edge")),
@@ -83,14 +84,14 @@ class Solo:
 
     def migrate_command(self) -> tuple[tuple[str, ...], dict[str, str]]:
         """Arguments and environment of the migration run."""
-        return _treadle("migrate"), self._environment("migrate", self._services)
+        return _process_of_ours(MIGRATE), self._environment("migrate", self._services)
 
-    def _process(self, name: str, kind: str, command: tuple[str, ...], doors: Doors, address: str = "") -> Program:
+    def _process(self, name: str, kind: str, services: tuple[str, ...], doors: Doors, address: str = "") -> Program:
         """`address` is what is shown of it: the HTTP door unless given, which tells metrics and health of any process."""
         return Program(
             name=name,
             kind=kind,
-            argv=_treadle(*command),
+            argv=_process_of_ours(*services),
             address=address or doors.http,
             log=self._log(name),
             is_ready=lambda: http_is_ok(doors.http, "/healthz"),
@@ -115,6 +116,8 @@ class Solo:
                 filter(None, [os.environ.get("TREADLE_HTTP_BLOCK_ALLOW_HOSTS"), self._edge_address])
             ),
             "PYTHONUNBUFFERED": "1",
+            # One arena of malloc per thread would keep what a burst has freed.
+            "MALLOC_ARENA_MAX": os.environ.get("MALLOC_ARENA_MAX", "2"),
         }
         kept = {_EXTERNAL[name] for name in _EXTERNAL if is_external(name)}
         return {name: value for name, value in ours.items() if name not in kept}
@@ -157,6 +160,6 @@ def is_external(server: str) -> bool:
     return bool(os.environ.get(_EXTERNAL[server]))
 
 
-def _treadle(*arguments: str) -> tuple[str, ...]:
+def _process_of_ours(*names: str) -> tuple[str, ...]:
     # -P: what lies in the directory where somebody types `treadle up` is none of our modules.
-    return (sys.executable, "-P", "-m", "mesh.cli.main", *arguments)
+    return (sys.executable, "-P", "-m", "mesh.local.process", *names)
