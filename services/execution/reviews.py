@@ -165,12 +165,8 @@ class Reviews:
 
 
 def _problems(at: int, decision: pb.ReviewDecision, review: pb.Review) -> Iterable[Violation]:
-    if decision.HasField("reviewed_data"):
-        field = f"reviews[{at}].reviewed_data"
-        if not review.is_editable:
-            yield Violation(field, "this review's data may not be changed")
-        elif not _is_json(decision.reviewed_data.json):
-            yield Violation(field, "must hold JSON text")
+    if decision.HasField("reviewed_data") and not review.is_editable:
+        yield Violation(f"reviews[{at}].reviewed_data", "this review's data may not be changed")
     if decision.auto_approve_future and not decision.approved:
         yield Violation(f"reviews[{at}].auto_approve_future", "goes only with approved")
 
@@ -178,14 +174,6 @@ def _problems(at: int, decision: pb.ReviewDecision, review: pb.Review) -> Iterab
 def _twice(decisions: Sequence[pb.ReviewDecision]) -> list[Violation]:
     ids = [decision.node_execution_id for decision in decisions]
     return [Violation(f"reviews[{at}].node_execution_id", "is named twice") for at, found in enumerate(ids) if found in ids[:at]]
-
-
-def _is_json(text: str) -> bool:
-    try:
-        jsontext.loads(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _answer(decision: pb.ReviewDecision, review: pb.Review) -> dict[str, Any]:
