@@ -1,5 +1,6 @@
 """Values that are deep, endless, not finite or no text at all: a clear error or a sound value, never a crash."""
 
+import asyncio
 import json
 import math
 import time
@@ -13,7 +14,7 @@ from services.block.sdk.inputs import NotReady, Prepared, input_plan
 from services.block.sdk.jsonread import read_json
 from services.block.sdk.outputs import jsonable
 from services.block.sdk.pins import merge_inputs
-from services.block.sdk.run import MAX_ERROR_CHARS, run_block, run_now
+from services.block.sdk.run import MAX_ERROR_CHARS, run_block
 from services.block.trial import try_block
 
 BLOCKS = {block.name: block for block in BlockRegistry.installed().all()}
@@ -31,7 +32,11 @@ def nested(depth: int) -> Any:
 def outputs(name: str, **inputs: Any) -> list[tuple[str, Any]]:
     prepared = input_plan(BLOCKS[name]).prepare(inputs, {})
     assert isinstance(prepared, Prepared), prepared
-    return list(run_now(BLOCKS[name], prepared.data, BlockContext()))
+
+    async def run() -> list[tuple[str, Any]]:
+        return [item async for item in run_block(BLOCKS[name], prepared.data, BlockContext())]
+
+    return asyncio.run(run())
 
 
 @pytest.mark.parametrize("text", [*DEEP_LISTS, *DEEP_OBJECTS], ids=len)
