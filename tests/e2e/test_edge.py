@@ -9,6 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from mesh.identity.service_token import ServiceTokens
+from mesh.local.keys import load_keys
 from tests.e2e.conftest import Stack
 
 GRPCURL = str(Path(sys.executable).parent / "grpcurl")
@@ -52,9 +54,35 @@ def test_a_wrong_verb_is_405(client: httpx.Client) -> None:
     assert "GET" in response.headers["allow"]
 
 
-def test_headers_of_the_mesh_do_not_pass(client: httpx.Client) -> None:
-    response = client.get("/v1/users/me", headers={"x-treadle-service-token": "forged"})
-    assert response.status_code == 200
+def test_headers_of_the_mesh_do_not_pass(client: httpx.Client, stack: Stack) -> None:
+    genuine = _service_token(stack, "gateway")
+    for token in ("forged", genuine):
+        assert client.get("/v1/users/me", headers={"x-treadle-service-token": token}).status_code == 200
+    # Inside, the gateway may ask without a user.
+    anonymous = httpx.get(f"{stack.status['edge_url']}/v1/users/me", headers={"x-treadle-service-token": genuine})
+    assert error(anonymous) == (401, 16, "TOKEN_MISSING")
+
+
+def _service_token(stack: Stack, workload: str) -> str:
+    """As a process of this very stack would sign it."""
+    return ServiceTokens(base64.b64decode(load_keys(stack.home).service_key)).token(workload)
+
+
+def test_pages_on_this_machine_may_call_and_others_may_not(client: httpx.Client) -> None:
+    asked = {"access-control-request-method": "POST", "access-control-request-headers": "authorization,content-type,idempotency-key"}
+    for origin, is_welcome in (("http://localhost:5173", True), ("https://evil.example", False)):
+        preflight = client.options("/v1/executions", headers={"origin": origin, **asked})
+        actual = client.get("/v1/blocks", headers={"origin": origin})
+        assert actual.status_code == 200
+        for answer in (preflight, actual):
+            assert answer.headers.get("access-control-allow-origin") == (origin if is_welcome else None)
+        exposed = actual.headers.get("access-control-expose-headers", "")
+        assert all(name in exposed for name in ("etag", "grpc-status", "retry-after", "x-request-id")) == is_welcome
+
+
+def test_the_id_of_a_request_comes_back(client: httpx.Client) -> None:
+    for path in ("/v1/users/me", "/v1/nothing", "/v1/ws-tickets", "/v1/graphs/none"):
+        assert client.get(path, headers={"x-request-id": "mine-1"}).headers["x-request-id"] == "mine-1"
 
 
 def test_keys_are_public(stack: Stack) -> None:
