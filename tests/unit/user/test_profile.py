@@ -6,6 +6,7 @@ import json
 import pytest
 
 from mesh.call import Caller
+from mesh.contract import methods
 from mesh.errors import InvalidArgumentError, UnauthenticatedError
 from services.user.profile import changes, claimed
 
@@ -56,3 +57,7 @@ def test_an_unknown_time_zone_is_refused(timezone: str) -> None:
     with pytest.raises(InvalidArgumentError) as caught:
         changes({"display_name": "", "timezone": timezone}, [], _EMAIL)
     assert caught.value.violations[0].field == "user.timezone"
+
+
+def test_executions_may_ask_for_the_time_zone() -> None:
+    assert "execution" in methods()["/treadle.user.v1.UserService/GetMe"].callers
