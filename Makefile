@@ -56,7 +56,9 @@ lock: $(DEV)
 
 .venv/pyvenv.cfg:
 	@[ -n "$(PYTHON)" ] || { echo "Treadle needs Python 3.11 or newer; none was found. Name one: make PYTHON=/path/to/python3" >&2; exit 1; }
-	$(PYTHON) -m venv .venv
+	@echo "Making .venv with $$($(PYTHON) --version) ..."
+	@# Half a venv would pass for a whole one the next time.
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; echo "No virtual environment could be made; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 
 $(RUNTIME): requirements.lock pyproject.toml | .venv/pyvenv.cfg
 	@echo "Installing what Treadle runs on (once) ..."

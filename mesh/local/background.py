@@ -14,7 +14,7 @@ from mesh.local.errors import LocalError
 from mesh.local.leftovers import stop_leftovers
 from mesh.local.machine import check_machine
 from mesh.local.ports import check_port
-from mesh.local.program import log_end
+from mesh.local.program import lean_environment, log_end
 from mesh.local.solo import Options
 from mesh.local.state import StackState, SupervisorLock, live_state, read_state
 from mesh.local.supervisor import run_supervisor, supervisor_log
@@ -101,7 +101,7 @@ def _launch(options: Options, home: Path, lock: SupervisorLock) -> "subprocess.P
             # A session of its own: it outlives this command and its terminal.
             start_new_session=True,
             pass_fds=[lock.fileno()],
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            env=lean_environment(),
         )
     lock.name(process.pid)
     lock.release()

@@ -115,9 +115,6 @@ class Solo:
             "TREADLE_HTTP_BLOCK_ALLOW_HOSTS": ",".join(
                 filter(None, [os.environ.get("TREADLE_HTTP_BLOCK_ALLOW_HOSTS"), self._edge_address])
             ),
-            "PYTHONUNBUFFERED": "1",
-            # One arena of malloc per thread would keep what a burst has freed.
-            "MALLOC_ARENA_MAX": os.environ.get("MALLOC_ARENA_MAX", "2"),
         }
         kept = {_EXTERNAL[name] for name in _EXTERNAL if is_external(name)}
         return {name: value for name, value in ours.items() if name not in kept}
