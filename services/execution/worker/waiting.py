@@ -44,7 +44,8 @@ class Waits:
         self._answers = answers
         self._wake = wake
         self._timers: list[tuple[int, int]] = []
-        self._read: list[tuple[Firing, Any]] = []
+        # By firing and wait: an answer may be read twice before the run takes it.
+        self._read: dict[tuple[int, int], Any] = {}
         self._is_unread = False
         self._reader: asyncio.Task[None] | None = None
         self._alarm: asyncio.TimerHandle | None = None
@@ -85,8 +86,9 @@ class Waits:
 
     def answered(self) -> list[tuple[Firing, Any]]:
         """Answers that were read since the last call, for firings that still wait for them."""
-        found, self._read = self._read, []
-        return [(firing, answer) for firing, answer in found if firing.index in self._state.waiting]
+        found, self._read = self._read, {}
+        waiting = self._state.waiting
+        return [(waiting[index], answer) for (index, wait), answer in found.items() if index in waiting and waiting[index].waits == wait]
 
     def may_park(self) -> bool:
         """True when all answers are read and no timer ends soon."""
@@ -122,19 +124,19 @@ class Waits:
         try:
             while self._is_unread:
                 self._is_unread = False
-                asked = {
-                    (firing.index, firing.waits): firing
+                asked = [
+                    (firing.index, firing.waits)
                     for firing in self._state.waiting.values()
                     if firing.wait is not None and firing.wait.kind not in (WaitKind.TIMER, WaitKind.RETRY)
-                }
+                ]
                 try:
-                    pending = await self._answers.pending(self._claim.execution_id, list(asked))
+                    pending = await self._answers.pending(self._claim.execution_id, asked)
                 except DATABASE_AWAY:
                     self._is_unread = True
                     await asyncio.sleep(_RETRY_S)
                     continue
                 self.signals_seen = pending.signals_seen
-                self._read += [(asked[signal.firing, signal.wait], jsontext.loads(signal.answer)) for signal in pending.signals]
+                self._read.update({(signal.firing, signal.wait): jsontext.loads(signal.answer) for signal in pending.signals})
         finally:
             self._reader = None
             self._wake()

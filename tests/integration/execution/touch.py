@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from services.block.sdk import Block, BlockContext, BlockInput, BlockOutput, BlockRegistry, BlockResult, Effect, pin
+from services.block.sdk import Block, BlockContext, BlockError, BlockInput, BlockOutput, BlockRegistry, BlockResult, Effect, pin
 
 # A file per test process, handed to worker processes in the environment.
 FILE = "TEST_TOUCH_FILE"
@@ -71,6 +71,33 @@ class PauseBlock(Block):
         yield "value", input.value
 
 
+class FlakyBlock(Block):
+    """Touches the file, emits "partial", and fails until it is tried for the `value`th time; then it emits "done"."""
+
+    id = "flaky"
+    effect = Effect.EFFECTFUL
+
+    class Input(BlockInput):
+        """How many tries it takes."""
+
+        value: int = pin()
+
+    class Output(BlockOutput):
+        """How far it came."""
+
+        value: str = pin()
+
+    async def run(self, input: Input, ctx: BlockContext) -> BlockResult:
+        """Counts its tries by the lines in the file."""
+        path = Path(os.environ[FILE])
+        with path.open("ab", buffering=0) as file:  # noqa: ASYNC230 - a line
+            file.write(f"{ctx.node_execution_id}\n".encode())
+        yield "value", "partial"
+        if Touches(path).firings().count(ctx.node_execution_id) < input.value:
+            raise BlockError("not yet")
+        yield "value", "done"
+
+
 class DripBlock(Block):
     """Emits the numbers below `value`, one after each pause. Running it again does no harm."""
 
@@ -88,5 +115,5 @@ class DripBlock(Block):
 
 def install() -> None:
     """Adds the blocks to this process."""
-    for block in (TouchBlock, PauseBlock, DripBlock):
+    for block in (TouchBlock, PauseBlock, DripBlock, FlakyBlock):
         BlockRegistry.installed().add(block)
