@@ -7,10 +7,11 @@ from typing import Any
 from buf.validate import validate_pb2
 from google.protobuf.descriptor import FieldDescriptor
 
+from mesh.ids import canonical_uuid
+
 # Says what is wrong with a plain value; empty when nothing is.
 Test = Callable[[Any], str]
 
-_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
 _LABEL = "[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
 # What the rule means: a valid e-mail address of the HTML standard. It takes `ada@localhost` and special domains such as `.local`.
 _EMAIL = re.compile(rf"[a-zA-Z0-9.!#$%&'*+/=?^_`{{|}}~-]+@{_LABEL}(?:\.{_LABEL})*", re.ASCII)
@@ -48,7 +49,7 @@ def _string_tests(rules: validate_pb2.StringRules) -> Sequence[Test]:
     if rules.email:
         tests.append(lambda text: "" if _EMAIL.fullmatch(text) else "must be an e-mail address")
     if rules.uuid:
-        tests.append(lambda text: "" if _UUID.fullmatch(text) else "must be a UUID")
+        tests.append(lambda text: "must be a UUID" if canonical_uuid(text) is None else "")
     return tests
 
 

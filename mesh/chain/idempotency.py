@@ -1,16 +1,13 @@
 """Keys that make a repeated call safe."""
 
-import re
-
 from google.protobuf.message import Message
 
 from mesh.call import Call
 from mesh.contract import Method
 from mesh.errors import InvalidArgumentError, Violation
+from mesh.ids import canonical_uuid
 
 FIELD = "request_id"
-
-_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 class Idempotency:
@@ -30,7 +27,7 @@ class Idempotency:
         if not self._takes_request_id(call.method):
             return
         value: str = getattr(request, FIELD)
-        if value and not _UUID.fullmatch(value):
+        if value and canonical_uuid(value) is None:
             violation = Violation(FIELD, "must be a UUID")
             raise InvalidArgumentError("request_id must be a UUID.", reason="REQUEST_ID_INVALID", violations=[violation])
 

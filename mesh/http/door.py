@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping
 from google.protobuf.message import Message
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from mesh.call import Call
 from mesh.chain.errors import mapped
 from mesh.contract import Method
-from mesh.dispatch import Dispatcher
+from mesh.dispatch import Dispatcher, Read
 from mesh.errors import TreadleError
 from mesh.http.attention import WhileClientStays
 from mesh.http.errors import RouteUnknownError, VerbNotAllowedError
@@ -85,8 +86,7 @@ class HttpDoor:
             await refuse(scope, send, error, is_head=is_head)
 
     async def _serve_route(self, match: Match[Route], scope: Scope, receive: Receive, send: Send, *, is_head: bool) -> None:
-        verb: str = "GET" if is_head else scope["method"]
-        route = match.by_verb.get(verb)
+        route = match.by_verb.get("GET" if is_head else scope["method"])
         if route is None or (is_head and route.method.is_server_streaming):
             raise VerbNotAllowedError(scope["method"], _allowed(match.by_verb))
         headers = headers_of(scope["headers"])
@@ -104,14 +104,17 @@ class HttpDoor:
         if route.method.is_server_streaming:
             stream = StreamResponse(send, route.write, is_sse=SSE in headers.get("accept", ""))
             await stream.run(self._dispatcher, call, read, body.client_gone)
-            return
+        else:
+            await self._serve_unary(route, call, read, body, send, is_head=is_head)
+
+    async def _serve_unary(self, route: Route, call: Call, read: Read, body: Body, send: Send, *, is_head: bool) -> None:
         try:
             with WhileClientStays(body.client_gone) as client:
                 response = await self._dispatcher.unary(call, read)
             if client.is_gone:
                 return
             extra = headers_for(call)
-            is_known = verb == "GET" and is_current(extra.get("etag", ""), headers.get("if-none-match"))
+            is_known = route.is_get and is_current(extra.get("etag", ""), call.metadata.get("if-none-match"))
             text = b"" if is_known else route.write(response)
         except TreadleError as error:
             await send_error(send, route.as_client_sent(error), headers_for(call), is_head=is_head)

@@ -27,6 +27,7 @@ class Route:
         descriptor = method.request_descriptor
         self.method = method
         self.write = response_writer(method.response_descriptor, rule.response_body)
+        self.is_get = rule.verb == "GET"
         self.takes_body = bool(rule.body)
         self._read_body = body_reader(descriptor, rule.body)
         self._body = rule.body
