@@ -48,7 +48,7 @@ def _graph_of(document: dict[str, Any], report: Report) -> dict[str, Any]:
         if "nodes" not in document and isinstance(inner, dict):
             report.changes.append(f"Took the graph out of {word!r}")
             outer = {key: document[key] for key in ("name", "description", "instructions") if isinstance(document.get(key), str)}
-            return {**outer, **{key: value for key, value in inner.items() if value is not None}}
+            document = {**outer, **{key: value for key, value in inner.items() if value is not None}}
     if "nodes" not in document:
         raise document_invalid("document", "this is no agent: it has neither `nodes` nor `graph_data`")
     return document
@@ -85,7 +85,10 @@ class _Reader:
         nodes = tuple(
             self._node(item, f"{path}nodes[{index}]", names, hints) for index, item in enumerate(_objects(document, "nodes", path))
         )
-        links = tuple(self._link(item, f"{path}links[{index}]", names) for index, item in enumerate(_objects(document, "links", path)))
+        link_ids: set[str] = set()
+        links = tuple(
+            self._link(item, f"{path}links[{index}]", names, link_ids) for index, item in enumerate(_objects(document, "links", path))
+        )
         return Graph(
             id=graph_id,
             version=_version(document),
@@ -112,7 +115,7 @@ class _Reader:
 
     def _node_id(self, item: dict[str, Any], path: str, names: dict[str, str]) -> str:
         given = item.get("id")
-        if not isinstance(given, str) or not given:
+        if not isinstance(given, str) or not given or "\x00" in given:
             raise document_invalid(f"{path}.id", "a node needs an id")
         if given in names:
             raise document_invalid(f"{path}.id", f"another node has the id {given!r} already")
@@ -121,8 +124,8 @@ class _Reader:
 
     def _block_id(self, item: dict[str, Any], path: str, node_id: str) -> str:
         given = item.get("block_id")
-        if not isinstance(given, str) or not given:
-            raise document_invalid(f"{path}.block_id", "a node needs the id of its block")
+        if not isinstance(given, str) or not 0 < len(given) <= _MAX_ID or "\x00" in given:
+            raise document_invalid(f"{path}.block_id", f"a node needs the id of its block, at most {_MAX_ID} characters")
         block_id = given
         if self._catalogue.get(given) is None and given in OLD_BLOCK_IDS:
             block_id = OLD_BLOCK_IDS[given]
@@ -149,15 +152,18 @@ class _Reader:
             return constants
         return {**constants, "graph_id": new}
 
-    def _link(self, item: dict[str, Any], path: str, names: dict[str, str]) -> Link:
+    def _link(self, item: dict[str, Any], path: str, names: dict[str, str], link_ids: set[str]) -> Link:
         parts = {word: item.get(word) for word in _LINK_WORDS}
         for word, part in parts.items():
-            if not isinstance(part, str) or not 0 < len(part) <= _MAX_PIN:
+            if not isinstance(part, str) or not 0 < len(part) <= _MAX_PIN or "\x00" in part:
                 raise document_invalid(f"{path}.{word}", "a link needs the id of a node and the name of a pin at both ends")
         source_id, source_name, sink_id, sink_name = (str(part) for part in parts.values())
         given = item.get("id")
+        is_usable = isinstance(given, str) and 0 < len(given) <= _MAX_ID and "\x00" not in given and given not in link_ids
+        link_id = str(given) if is_usable else uuid7()
+        link_ids.add(link_id)
         return Link(
-            id=given if isinstance(given, str) and 0 < len(given) <= _MAX_ID else uuid7(),
+            id=link_id,
             source_id=names.get(source_id, source_id),
             source_name=source_name,
             sink_id=names.get(sink_id, sink_id),
@@ -201,7 +207,9 @@ def _version(document: dict[str, Any]) -> int:
 
 
 def _objects(document: dict[str, Any], word: str, path: str) -> list[dict[str, Any]]:
-    items = document.get(word) or []
+    items = document.get(word)
+    if items is None:
+        return []
     if not isinstance(items, list):
         raise document_invalid(f"{path}{word}", "must be a list")
     if len(items) > _MAX_ITEMS[word]:

@@ -60,7 +60,8 @@ def _choices(block: BlockView, constants: dict[str, Any]) -> dict[str, Any]:
     if options and isinstance(options, list) and _has_pin(block, "options"):
         return {"enum": options}
     if _has_pin(block, "column_headers"):
-        headers = constants.get("column_headers") or block.inputs["column_headers"].get("default") or []
+        given = constants.get("column_headers")
+        headers = given if given and isinstance(given, list) else block.inputs["column_headers"].get("default") or []
         columns = {str(header): {"type": "string"} for header in headers}
         return {"type": "array", "format": "table", "items": {"type": "object", "properties": columns}}
     return {}

@@ -177,6 +177,11 @@ def test_a_sub_agent_that_is_not_in_the_file_is_told() -> None:
     [
         ({}, "document"),
         ({"nodes": 3}, "document.nodes"),
+        ({"nodes": {}}, "document.nodes"),
+        ({"nodes": [], "links": ""}, "document.links"),
+        ({"graph": {"name": "no nodes"}}, "document"),
+        ({"nodes": [{"id": "a\0", "block_id": "b"}]}, "document.nodes[0].id"),
+        ({"nodes": [{"id": "a", "block_id": "b" * 101}]}, "document.nodes[0].block_id"),
         ({"nodes": [3]}, "document.nodes[0]"),
         ({"nodes": [{"id": "a"}]}, "document.nodes[0].block_id"),
         ({"nodes": [{"block_id": "b"}]}, "document.nodes[0].id"),
@@ -191,6 +196,20 @@ def test_what_is_no_graph_is_refused_with_the_place(document: dict[str, Any], fi
         taken(document)
     assert caught.value.reason == "DOCUMENT_INVALID"
     assert caught.value.violations[0].field == field
+
+
+def test_a_link_that_is_there_twice_gets_an_id_of_its_own() -> None:
+    document = exported_calculator()
+    document["links"].append(document["links"][0])
+    graph, _ = taken(document)
+    assert len({item.id for item in graph.links}) == 3
+    assert validate(graph, installed()) == []
+
+
+def test_wrappers_may_be_nested_but_not_empty() -> None:
+    assert len(taken({"graph_data": {"graph": exported_calculator()}})[0].nodes) == 3
+    with pytest.raises(InvalidArgumentError):
+        taken({"graph": {"graph_data": None}})
 
 
 def test_an_export_can_be_imported_again() -> None:

@@ -54,3 +54,8 @@ def test_the_calculator() -> None:
         "properties": {"Input": {"advanced": False, "secret": False, "title": "Input"}},
         "required": ["Input"],
     }
+
+
+def test_columns_and_options_of_the_wrong_kind_are_passed_over() -> None:
+    assert list(one_input("AgentTableInputBlock", column_headers=5)["items"]["properties"]) == ["Column 1", "Column 2", "Column 3"]
+    assert "enum" not in one_input("AgentDropdownInputBlock", options={"a": 1})
