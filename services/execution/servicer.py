@@ -13,6 +13,7 @@ from mesh import jsontext
 from mesh.call import Call
 from mesh.errors import InvalidArgumentError, UnimplementedError, Violation
 from mesh.ids import canonical_uuid
+from mesh.paging import offset_of, offset_token, position_of, position_token
 from services.execution.cancellation import Cancellation
 from services.execution.creation import Creation, Wanted, request_hash
 from services.execution.engine.checks import Problem, problems
@@ -23,7 +24,6 @@ from services.execution.history import History
 from services.execution.live import LiveRuns
 from services.execution.messages import execution_message
 from services.execution.notices import Notices
-from services.execution.pages import offset_of, offset_token, position_of, position_token
 from services.execution.repository import ExecutionRepository, Record
 from services.execution.retries import retry_of
 from services.execution.reviews import Reviews
