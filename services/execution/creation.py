@@ -88,7 +88,10 @@ class Creation:
         return Accepted(_record(new, create_time), line)
 
     async def _made_before(self, wanted: Wanted) -> Record:
-        found = await self._repository.find_by_request(wanted.owner_id, wanted.request_id)
+        try:
+            found = await self._repository.find_by_request(wanted.owner_id, wanted.request_id)
+        except DATABASE_AWAY as away:
+            raise database_away() from away
         if found is None:
             raise database_away()
         record, request_hash = found
