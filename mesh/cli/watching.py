@@ -13,7 +13,7 @@ from treadle.execution.v1 import execution_service_pb2 as pb
 from treadle.execution.v1.execution_service_pb2_grpc import ExecutionServiceStub
 from treadle.graph.v1.graph_service_pb2 import Graph
 
-from mesh.cli.output import stderr
+from mesh.cli.output import note, stderr
 from mesh.cli.session import Session, to_cli_error
 
 _TERMINAL = {pb.EVENT_KIND_EXECUTION_COMPLETED, pb.EVENT_KIND_EXECUTION_FAILED, pb.EVENT_KIND_EXECUTION_TERMINATED}
@@ -72,7 +72,8 @@ class Picture:
         if event.node_id not in self.order:
             self.order.append(event.node_id)
         if event.kind == pb.EVENT_KIND_NODE_STARTED:
-            tally.running += 1
+            # A later attempt is the same firing.
+            tally.running += event.ordinal == 0
         elif event.kind == pb.EVENT_KIND_NODE_OUTPUT:
             tally.outputs += 1
         elif event.kind == pb.EVENT_KIND_NODE_COMPLETED:
@@ -116,6 +117,8 @@ def watch_live(session: Session, execution_id: str, graph: Graph, names: dict[st
     with Live(get_renderable=frame, console=stderr, refresh_per_second=_REFRESHES_PER_S):
         for last in follow(session, execution_id):
             picture.take(last)
+            if last.kind == pb.EVENT_KIND_EXECUTION_REVIEW:
+                note(f"It waits for a decision: treadle executions reviews {execution_id}")
     if not stderr.is_terminal:
         # Only a terminal gets a line end after the last frame.
         stderr.print()
