@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import nats.errors
@@ -13,6 +13,7 @@ import orjson
 from mesh.bus import Bus
 from mesh.logs import get_logger
 from mesh.streams import GRAPH_HEADER, execution_subject
+from services.execution.engine.events import EventKind
 from services.execution.lines import Line, Renderer
 from services.execution.worker.hooks import hook
 
@@ -20,8 +21,14 @@ _log = get_logger("execution.publisher")
 
 # Runs' commits that wait for the bus; the oldest are dropped beyond it.
 MAX_WAITING = 10_000
+# Between two messages of a run: nobody sees the difference, and a run of many small commits has a fraction of the messages.
+PACE_S = 0.02
+# Events in one message.
+MAX_JOINED = 1000
 # Below the bus's limit of 1 MiB with room for headers; watchers read what is larger from the journal.
 MAX_PAYLOAD_BYTES = 900 * 1024
+
+_LAST_KINDS = frozenset(int(kind) for kind in EventKind if kind.is_terminal)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +42,32 @@ class Committed:
     seq: int
     lines: Sequence[Line]
 
+    @property
+    def is_end(self) -> bool:
+        """Whether the run ends with these."""
+        return self.lines[-1].kind in _LAST_KINDS
+
+    def joined(self, after: "Committed") -> "Committed | None":
+        """Both in one; None when they are too many for that, or do not follow one another."""
+        if self.seq + len(self.lines) != after.seq or len(self.lines) + len(after.lines) > MAX_JOINED:
+            return None
+        return replace(after, seq=self.seq, lines=[*self.lines, *after.lines])
+
 
 class Publisher:
-    """Publishes committed events, one message per run and commit, in the order of commits. Does without the bus while it is away."""
+    """Publishes committed events, in the order of commits. Does without the bus while it is away.
+
+    The first news of a run and its end go out at once. In between a run that commits often gets a message every PACE_S, with all the news:
+    readers see as much, and everyone on the way has less to do.
+    """
 
     def __init__(self) -> None:
         self._bus: Bus | None = None
         self._waiting: deque[Committed] = deque(maxlen=MAX_WAITING)
+        # What waits for the next message of its run, by run; and the runs that had one in this period.
+        self._held: dict[str, Committed] = {}
+        self._told: set[str] = set()
+        self._timer: asyncio.TimerHandle | None = None
         self._wake = asyncio.Event()
 
     def attach(self, bus: Bus) -> None:
@@ -50,19 +76,51 @@ class Publisher:
 
     def add(self, committed: Committed) -> None:
         """Hands over events to publish. Returns at once."""
-        if self._bus is not None:
-            self._waiting.append(committed)
-            self._wake.set()
+        if self._bus is None:
+            return
+        execution_id = committed.execution_id
+        held = self._held.pop(execution_id, None)
+        joined = committed
+        if held is not None:
+            both = held.joined(committed)
+            if both is None:
+                self._send(held)
+            else:
+                joined = both
+        if joined.is_end or execution_id not in self._told or len(self._held) >= MAX_WAITING:
+            self._send(joined)
+        else:
+            self._held[execution_id] = joined
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(PACE_S, self._next_period)
+
+    def _send(self, item: Committed) -> None:
+        self._told.add(item.execution_id)
+        self._waiting.append(item)
+        self._wake.set()
+
+    def _next_period(self) -> None:
+        held, self._held, self._told, self._timer = self._held, {}, set(), None
+        for item in held.values():
+            self._send(item)
+        if held:
+            self._timer = asyncio.get_running_loop().call_later(PACE_S, self._next_period)
 
     async def run(self) -> None:
         """Publishes until cancelled."""
         while True:
             await self._wake.wait()
             self._wake.clear()
-            await self.flush()
+            await self._publish()
 
     async def flush(self) -> None:
-        """Publishes what waits now. What the bus does not take is dropped."""
+        """Publishes what waits now, for whatever."""
+        for execution_id in list(self._held):
+            self._send(self._held.pop(execution_id))
+        await self._publish()
+
+    async def _publish(self) -> None:
+        """What the bus does not take is dropped."""
         while self._waiting:
             item = self._waiting.popleft()
             await hook("publish.before")
