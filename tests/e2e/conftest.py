@@ -77,11 +77,16 @@ def stack() -> Iterator[Stack]:
 
 
 @pytest.fixture
-def fresh(tmp_path: Path) -> Iterator[Stack]:
-    """A home for a stack of the test's own; what runs there is taken down whatever comes of the test."""
-    made = Stack(tmp_path / "home with a space")
+def fresh() -> Iterator[Stack]:
+    """A home for a stack of the test's own; what runs there is taken down whatever comes of the test.
+
+    Not below `tmp_path`: each run of pytest closes that to other accounts again, and PostgreSQL has one when we are root.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="treadle-e2e-"))
+    made = Stack(folder / "home with a space")
     yield made
     made.run("down")
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
