@@ -8,7 +8,7 @@ from services.block.sdk import BlockType
 from services.block.sdk.inputs import NotReady
 from services.block.sdk.pins import base_name
 from services.execution.engine.dataflow import given
-from services.execution.engine.plan import Node, Plan
+from services.execution.engine.plan import SOURCE_PIN, Node, Plan
 
 _TRIGGERS = frozenset({BlockType.WEBHOOK, BlockType.WEBHOOK_MANUAL})
 _PAYLOAD = "payload"
@@ -44,6 +44,8 @@ def _required(node: Node, mask: Mapping[str, Any]) -> Iterator[Problem]:
     if node.type is BlockType.NOTE:
         return
     provided = {base_name(pin) for pin in (*node.document_constants, *node.linked, *mask)}
+    if node.gather is not None and node.gather.is_astray:
+        yield Problem(node.id, SOURCE_PIN, "This is not the id of a node whose values lead here")
     for pin in node.required:
         if pin == _PAYLOAD and node.type in _TRIGGERS:
             continue

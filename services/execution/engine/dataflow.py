@@ -12,6 +12,7 @@ from mesh.errors import InvalidArgumentError
 from services.block.sdk import BlockType
 from services.block.sdk.inputs import NotReady, Prepared
 from services.block.sdk.pins import NOTHING, select_output
+from services.execution.engine.gather import Origins
 from services.execution.engine.plan import Link, Node
 from services.execution.engine.state import Firing, Lane, State
 from services.execution.engine.status import Status, move
@@ -55,28 +56,34 @@ def given(node: Node, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
 # --- Values meet at a node -------------------------------------------------------------------------------------------------------------
 
 
-def _hand_on(state: State, node: Node, pin: str, value: Any, ready: list[Firing]) -> None:
-    """Offers an output to each link of the node, in order."""
-    for link in node.routes(pin):
+def _hand_on(state: State, source: Firing, pin: str, value: Any, ready: list[Firing]) -> None:
+    """Offers an output to each link of the firing's node, in order."""
+    for link in source.node.routes(pin):
         carried = value
         if link.source_pin != pin:
             carried = select_output(pin, value, link.source_pin, link.sink_id, link.sink_pin)
             if carried is NOTHING:
                 continue
-        _deliver(state, link, carried, ready)
+        if link.is_gathered:
+            _gather(state, link, carried, source.origins)
+        else:
+            _deliver(state, link, carried, source.origins, ready)
 
 
-def _deliver(state: State, link: Link, value: Any, ready: list[Firing]) -> None:
+def _deliver(state: State, link: Link, value: Any, origins: Origins, ready: list[Firing]) -> None:
     """Gives a value to the first waiting firing of the sink that lacks it, to a new one if none does."""
     lane = state.lanes[link.sink]
-    place = lane.filled[link.sink_pin]
-    lane.filled[link.sink_pin] = place + 1
+    pin = link.sink_pin
+    place = lane.filled[pin]
+    lane.filled[pin] = place + 1
     if place < len(lane.waiting):
         firing = lane.waiting[place]
     else:
         firing = state.new_firing(lane)
         lane.waiting.append(firing)
-    firing.arrived[link.sink_pin] = value
+    firing.arrived[pin] = value
+    if origins:
+        firing.origins |= origins
     if _queue_if_ready(state, lane, firing, lane.remembered, ready) and link.is_static:
         # A static value also frees those that waited for it: the newest first, each with what was just queued.
         for waiting in list(reversed(lane.waiting)):
@@ -128,6 +135,8 @@ def _queue(state: State, lane: Lane, firing: Firing, inputs: Mapping[str, Any], 
         state.results.append((str(inputs.get("name")), inputs.get("value")))
     state.open_count += 1
     ready.append(firing)
+    if lane.node.feeds:
+        _enter(state, firing)
 
 
 # --- Outputs leave a node --------------------------------------------------------------------------------------------------------------
@@ -140,8 +149,10 @@ def emit(state: State, firing: Firing, pin: str, value: Any, ready: list[Firing]
     if firing.node.is_output and pin == OUTPUT_PIN:
         state.handed_up.append((str(firing.inputs.get("name")), value))
     if state.lanes[firing.node.index].order[0] is firing:
-        _hand_on(state, firing.node, pin, value, ready)
+        _hand_on(state, firing, pin, value, ready)
     else:
+        if firing.held is None:
+            firing.held = []
         firing.held.append((pin, value))
 
 
@@ -152,8 +163,40 @@ def advance(state: State, lane: Lane, ready: list[Firing]) -> None:
         ended = order.popleft()
         if not state.keeps_history:
             state.forget(ended)
+        if lane.node.feeds:
+            _leave(state, ended, ready)
         if order and order[0].held:
             head = order[0]
-            held, head.held = head.held, []
-            for pin, value in held:
-                _hand_on(state, head.node, pin, value, ready)
+            held, head.held = head.held, None
+            for pin, value in held or ():
+                _hand_on(state, head, pin, value, ready)
+
+
+# --- Values are gathered ---------------------------------------------------------------------------------------------------------------
+
+
+def _gather(state: State, link: Link, value: Any, origins: Origins) -> None:
+    gathering = state.lanes[link.sink].gathering
+    if gathering is not None:
+        gathering.take(value, origins)
+
+
+def _enter(state: State, firing: Firing) -> None:
+    """A firing is queued that Collect nodes wait for. One of a source is an origin, instead of an earlier one of the same node."""
+    node = firing.node
+    if node.is_source:
+        firing.origins = frozenset(origin for origin in firing.origins if origin[0] != node.index) | {(node.index, firing.index)}
+    for at in node.feeds:
+        gathering = state.lanes[at].gathering
+        if gathering is not None:
+            gathering.enter(firing.origins)
+
+
+def _leave(state: State, firing: Firing, ready: list[Firing]) -> None:
+    """Such a firing is retired: lists that are complete by that are delivered, those further upstream first, since they feed the others."""
+    fed = [gathering for gathering in (state.lanes[at].gathering for at in firing.node.feeds) if gathering is not None]
+    for gathering in fed:
+        gathering.leave(firing.origins)
+    for gathering in fed:
+        for gathered in gathering.finished(firing.origins):
+            _deliver(state, gathering.gather.link, gathered.values, gathered.origins, ready)

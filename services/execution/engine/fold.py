@@ -125,11 +125,11 @@ def _leave_wait(state: State, firing: Firing, event: Event) -> None:
 
 
 def _end(state: State, firing: Firing, status: Status, event: Event) -> None:
-    if firing.index in state.waiting:
-        _leave_wait(state, firing, event)
-    state.open_count -= 1
     if state.waiting:
         state.idle_us = event.time_us
+        if firing.index in state.waiting:
+            _leave_wait(state, firing, event)
+    state.open_count -= 1
     if firing.started_us:
         state.ended_count += 1
         state.node_time_us += event.time_us - firing.started_us

@@ -1,7 +1,7 @@
 """A graph made ready to run: compiled once from its document, then shared by all runs of that version."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mesh.errors import InvalidArgumentError, Violation
@@ -10,21 +10,27 @@ from services.block.sdk.inputs import InputPlan, NotReady, Prepared, input_plan
 from services.block.sdk.pins import TOOL_PIN, TOOL_PREFIX, base_name
 from services.block.sdk.policy import PLAIN, NodePolicy, PolicyError, node_policy
 from services.execution.engine.agents import AgentInputs, agent_call, agent_constants
+from services.execution.engine.gather import Gather
 
 # Routes are remembered per emitted pin. A block that makes up pin names without end must not fill the memory.
 _ROUTES_REMEMBERED = 256
 _AGENT_INPUTS = AgentInputs()
+# The constant in which a node that gathers names its source.
+SOURCE_PIN = "source"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Link:
-    """Carries values from a pin of one node to a pin of another. Values of static links are kept for later firings of the sink."""
+    """Carries values from a pin of one node to a pin of another. Values of static links are kept for later firings of the sink, those of
+    gathered ones make lists.
+    """
 
     source_pin: str
     sink: int
     sink_id: str
     sink_pin: str
     is_static: bool
+    is_gathered: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,6 +52,10 @@ class Node:
     type: BlockType = BlockType.STANDARD  # also when the block is unknown
     is_output: bool = False
     policy: NodePolicy = PLAIN
+    gather: Gather | None = None
+    # Nodes that gather what comes of this one, those further upstream first; and whether one of them does so for each of its firings.
+    feeds: tuple[int, ...] = ()
+    is_source: bool = False
     document_constants: Mapping[str, Any] = field(default_factory=dict)
     _inputs: InputPlan | AgentInputs | None = None
     _routes: dict[str, tuple[Link, ...]] = field(default_factory=dict)
@@ -106,6 +116,7 @@ class Plan:
                 raise InvalidArgumentError(f"there are two nodes {listed['id']}", reason="GRAPH_INVALID")
             index[listed["id"]] = len(index)
             blocks.append(registry.get(listed["block_id"]))
+        gathers = _gathers(document, index, blocks)
         outgoing: list[list[Link]] = [[] for _ in blocks]
         incoming: list[list[Link]] = [[] for _ in blocks]
         for listed in document.get("links") or ():
@@ -114,7 +125,9 @@ class Plan:
             if not _is_note(blocks[source]) and not _is_note(blocks[link.sink]):
                 outgoing[source].append(link)
                 incoming[link.sink].append(link)
-        nodes = tuple(_node(at, listed, blocks[at], outgoing[at], incoming[at]) for at, listed in enumerate(document.get("nodes") or ()))
+        nodes = tuple(
+            _node(at, listed, blocks[at], (outgoing[at], incoming[at]), gathers) for at, listed in enumerate(document.get("nodes") or ())
+        )
         return cls(nodes, tuple(node for node in nodes if _is_starting(node)))
 
 
@@ -126,10 +139,16 @@ def _link(listed: Mapping[str, Any], index: Mapping[str, int], blocks: Sequence[
     block = blocks[source]
     # What the document says about `is_static` does not count: it is a property of the source block. An unknown block has only that.
     is_static = block.static_output if block is not None else bool(listed.get("is_static"))
-    return source, Link(listed["source_name"], index[listed["sink_id"]], listed["sink_id"], listed["sink_name"], is_static)
+    sink, pin = index[listed["sink_id"]], listed["sink_name"]
+    sink_block = blocks[sink]
+    is_gathered = sink_block is not None and sink_block.gathers == pin
+    return source, Link(listed["source_name"], sink, listed["sink_id"], pin, is_static, is_gathered)
 
 
-def _node(at: int, listed: Mapping[str, Any], block: Block | None, outgoing: list[Link], incoming: list[Link]) -> Node:
+def _node(
+    at: int, listed: Mapping[str, Any], block: Block | None, links: tuple[list[Link], list[Link]], gathers: Mapping[int, Gather]
+) -> Node:
+    outgoing, incoming = links
     constants = listed.get("input_default") or {}
     kind = BlockType.STANDARD if block is None else block.block_type
     return Node(
@@ -140,6 +159,9 @@ def _node(at: int, listed: Mapping[str, Any], block: Block | None, outgoing: lis
         type=kind,
         is_output=kind is BlockType.OUTPUT,
         policy=_policy(listed),
+        gather=gathers.get(at),
+        feeds=_feeds(at, gathers),
+        is_source=any(gather.source == at for gather in gathers.values()),
         constants=agent_constants(constants) if kind is BlockType.AGENT else constants,
         document_constants=constants,
         links=tuple(outgoing),
@@ -147,6 +169,42 @@ def _node(at: int, listed: Mapping[str, Any], block: Block | None, outgoing: lis
         static_pins=tuple(dict.fromkeys(link.sink_pin for link in incoming if link.is_static)),
         _inputs=None if block is None else _AGENT_INPUTS if kind is BlockType.AGENT else input_plan(block),
     )
+
+
+def _gathers(document: Mapping[str, Any], index: Mapping[str, int], blocks: Sequence[Block | None]) -> dict[int, Gather]:
+    """The pins that gather, by the place of their node. Most graphs have none."""
+    places = [at for at, block in enumerate(blocks) if block is not None and block.gathers]
+    if not places:
+        return {}
+    links = [_link(listed, index, blocks) for listed in document.get("links") or ()]
+    before: dict[int, set[int]] = {}
+    for source, link in links:
+        before.setdefault(link.sink, set()).add(source)
+    found = {}
+    for at in places:
+        upstream: set[int] = set()
+        gathered = [(source, link) for source, link in links if link.sink == at and link.is_gathered]
+        ahead = {source for source, _ in gathered}
+        while ahead:
+            upstream |= ahead
+            ahead = {source for sink in ahead for source in before.get(sink, ())} - upstream
+        upstream.discard(at)
+        if gathered:
+            way = replace(gathered[0][1], is_gathered=False, is_static=False)
+            found[at] = _gather(way, frozenset(upstream), document["nodes"][at], index)
+    return found
+
+
+def _gather(link: Link, upstream: frozenset[int], listed: Mapping[str, Any], index: Mapping[str, int]) -> Gather:
+    wanted = (listed.get("input_default") or {}).get(SOURCE_PIN)
+    source = index.get(wanted) if isinstance(wanted, str) else None
+    is_upstream = source in upstream
+    return Gather(link, upstream, source if is_upstream else None, is_astray=bool(wanted) and not is_upstream)
+
+
+def _feeds(at: int, gathers: Mapping[int, Gather]) -> tuple[int, ...]:
+    fed = [(len(gather.upstream), place) for place, gather in gathers.items() if at in gather.upstream]
+    return tuple(place for _, place in sorted(fed))
 
 
 def _policy(listed: Mapping[str, Any]) -> NodePolicy:

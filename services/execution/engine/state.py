@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from mesh.errors import InternalError
+from services.execution.engine.gather import NO_ORIGINS, Gathering
 from services.execution.engine.plan import Node, Plan
 from services.execution.engine.status import Status
 from services.execution.engine.waits import Course, Waiting
@@ -23,12 +24,12 @@ class Firing:
 
     `arrived` holds what links brought, by sink pin. `inputs` is what the block runs with; it is set once the firing is QUEUED, and nobody
     may change it. `emitted` counts the outputs. `held` are outputs not handed on yet, since an earlier firing of the node has not ended.
-    `course` is there once it has waited.
+    `course` is there once it has waited; `origins` (see `gather`) only where a Collect asks for them.
     """
 
     __slots__ = (
-        "arrived", "attempt", "course", "emitted", "ended_us", "error", "held", "id", "index", "inputs", "node", "ordinal", "outputs",
-        "started_us", "status",
+        "arrived", "attempt", "course", "emitted", "ended_us", "error", "held", "id", "index", "inputs", "node", "ordinal", "origins",
+        "outputs", "started_us", "status",
     )  # fmt: skip
 
     def __init__(self, id: str, index: int, node: Node, ordinal: int) -> None:
@@ -41,13 +42,14 @@ class Firing:
         self.arrived: dict[str, Any] = {}
         self.inputs: Mapping[str, Any] = _NOTHING
         self.outputs: list[tuple[str, Any]] = []
-        self.held: list[tuple[str, Any]] = []
+        self.held: list[tuple[str, Any]] | None = None
         self.emitted = 0
         self.attempt = -1
         self.error = ""
         self.started_us = 0
         self.ended_us = 0
         self.course: Course | None = None
+        self.origins = NO_ORIGINS
 
     @property
     def wait(self) -> Waiting | None:
@@ -86,10 +88,11 @@ class Lane:
     `waiting` are the INCOMPLETE ones in the order they came to be. Since a value goes to the first that lacks its pin, those that have a
     pin always come first, so `filled[pin]` (how many have it) is also the place of the next one that lacks it.
     `order` are those that were queued and whose outputs are not all handed on, in queue order. `remembered` is the input of the one
-    queued last, where static pins are filled from; None before the first and for nodes without static pins.
+    queued last, where static pins are filled from; None before the first and for nodes without static pins. `gathering` is what a pin
+    gathers, for nodes that do.
     """
 
-    __slots__ = ("created", "filled", "mask", "node", "order", "remembered", "waiting")
+    __slots__ = ("created", "filled", "gathering", "mask", "node", "order", "remembered", "waiting")
 
     def __init__(self, node: Node, mask: Mapping[str, Any]) -> None:
         """`mask` replaces constants and arrived values of every firing."""
@@ -100,6 +103,7 @@ class Lane:
         self.filled: dict[str, int] = dict.fromkeys(node.linked, 0)
         self.order: deque[Firing] = deque()
         self.remembered: Mapping[str, Any] | None = None
+        self.gathering = None if node.gather is None else Gathering(node.gather)
 
     def leave_waiting(self, firing: Firing) -> None:
         """Takes a firing that became ready out of `waiting`, where it is nearly always the first or, freed by a static value, the last."""

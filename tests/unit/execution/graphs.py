@@ -101,6 +101,17 @@ class Trigger(_Silent):
         payload: dict[str, Any] = pin()
 
 
+class Gather(_Silent):
+    """Gathers what comes to `item`."""
+
+    id = "gather"
+    gathers = "item"
+
+    class Input(BlockInput):
+        item: Any = pin()
+        source: str = pin("")
+
+
 class Retired(Pass):
     """Cannot be used any more."""
 
@@ -108,7 +119,7 @@ class Retired(Pass):
     is_disabled = True
 
 
-BLOCKS = BlockRegistry([Value, Pass, Pair, Keep, Number, Result, Remark, Trigger, Retired])
+BLOCKS = BlockRegistry([Value, Pass, Pair, Keep, Number, Result, Remark, Trigger, Gather, Retired])
 
 
 def graph(nodes: Mapping[str, tuple[str, Mapping[str, Any]] | str], links: Sequence[str] = ()) -> dict[str, Any]:

@@ -1,18 +1,22 @@
 """On random graphs and random courses of events: the engine agrees with the model, and a replay with the run."""
 
+from collections import Counter
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.execution.engine.dataflow import start
-from services.execution.engine.events import Event
+from services.execution.engine.events import Event, EventKind
 from services.execution.engine.fold import apply
+from services.execution.engine.gather import Gathering
 from services.execution.engine.outcome import conclude
 from services.execution.engine.plan import Plan
 from services.execution.engine.state import Firing, State
 from services.execution.engine.status import Status
 from services.execution.engine.view import node_executions
+from services.execution.engine.waits import Course as Waited
+from services.execution.engine.waits import WaitKind, child_value, interruption_value, retry_value, timer_value
 from tests.unit.execution.graphs import EXECUTION_ID, Journal, plan
 from tests.unit.execution.model import Attempt, Model
 
@@ -22,6 +26,17 @@ VALUES = st.one_of(st.none(), st.integers(0, 9))
 
 # What may happen to a firing at work, and how likely.
 MOVES = ["out"] * 5 + ["more", "complete", "fail"]
+# And to one that may wait.
+WAITS: dict[str, tuple[EventKind, dict[str, Any]]] = {
+    "review": (EventKind.NODE_REVIEW, {"message": "?", "data": 1, "is_editable": True}),
+    "question": (EventKind.NODE_REVIEW, interruption_value("?")),
+    "timer": (EventKind.NODE_WAITING, timer_value(2_000_000)),
+    "child": (EventKind.NODE_WAITING, child_value("c")),
+    "retry": (EventKind.NODE_WAITING, retry_value(1, 2_000_000)),
+}
+ANSWERS = st.sampled_from(
+    [None, {"approved": True, "auto_approve_future": True}, {"approved": False}, {"execution_id": "c", "node_count": 2}]
+)
 
 
 @st.composite
@@ -42,8 +57,9 @@ def plans(draw: st.DrawFn) -> Plan:
 class Course:
     """A run in which chance decides what happens next, on the engine and on the model alike."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, *, may_wait: bool = False) -> None:
         self.plan = plan
+        self.moves = [*MOVES, *WAITS] if may_wait else MOVES
         self.state = State(plan, EXECUTION_ID)
         self.model = Model(plan)
         self.queue: list[Firing] = start(self.state, {})
@@ -59,13 +75,27 @@ class Course:
         attempt = self.attempt(firing)
         if firing.status is Status.QUEUED:
             self.journal.begin(firing)
+        elif firing.wait is not None:
+            self._answer(data, firing)
         else:
             self._go_on(data, firing, attempt)
         self.seen.append(snapshot(self.state))
         return True
 
+    def _answer(self, data: st.DataObject, firing: Firing) -> None:
+        if data.draw(st.booleans()):
+            self.journal.write(EventKind.EXECUTION_RESUMED)
+        elif firing.wait is not None and firing.wait.kind is WaitKind.RETRY:
+            self.journal.begin(firing)
+        else:
+            self.journal.write(EventKind.NODE_RESUMED, firing, value=data.draw(ANSWERS))
+
     def _go_on(self, data: st.DataObject, firing: Firing, attempt: Attempt) -> None:
-        choice = data.draw(st.sampled_from(MOVES))
+        choice = data.draw(st.sampled_from(self.moves))
+        if choice in WAITS:
+            kind, value = WAITS[choice]
+            self.journal.write(kind, firing, value=value)
+            return
         if choice == "complete":
             ready = self.journal.complete(firing)
         elif choice == "fail":
@@ -93,6 +123,7 @@ def snapshot(state: State) -> Any:
             [item.index for item in lane.order],
             lane.remembered,
             lane.created,
+            None if lane.gathering is None else _gathered(lane.gathering),
         )
         for lane in state.lanes
     ]
@@ -104,14 +135,28 @@ def snapshot(state: State) -> Any:
             dict(item.arrived),
             dict(item.inputs),
             list(item.outputs),
-            list(item.held),
+            list(item.held or ()),
             item.emitted,
             item.attempt,
+            None if item.course is None else [getattr(item.course, name) for name in Waited.__slots__],
         )
         for item in state.firings.values()
     ]
     counts = (state.status, state.open_count, state.ended_count, state.failed_count, state.emission_count, state.node_time_us)
-    return lanes, firings, counts, list(state.results)
+    waits = (
+        state.review_count,
+        state.waiting_count,
+        sorted(state.waiting),
+        sorted(state.auto_approved),
+        state.nested_count,
+        state.paused_us,
+    )
+    return lanes, firings, counts, waits, list(state.results), list(state.handed_up)
+
+
+def _gathered(gathering: Gathering) -> Any:
+    lists = [(key, found.busy, list(found.values), found.origins) for key, found in gathering.lists.items()]
+    return lists, list(gathering.loose.values), gathering.loose.origins
 
 
 def replay(plan: Plan, events: list[Event]) -> State:
@@ -123,8 +168,8 @@ def replay(plan: Plan, events: list[Event]) -> State:
     return state
 
 
-def _take_a_course(plan: Plan, data: st.DataObject) -> Course:
-    course = Course(plan)
+def _take_a_course(plan: Plan, data: st.DataObject, *, may_wait: bool = False) -> Course:
+    course = Course(plan, may_wait=may_wait)
     for _ in range(data.draw(st.integers(0, MOST_STEPS).map(lambda steps: MOST_STEPS - steps))):
         if not course.step(data):
             break
@@ -144,7 +189,7 @@ def test_the_engine_agrees_with_the_model(plan: Plan, data: st.DataObject) -> No
 @settings(max_examples=60, deadline=None)
 @given(plans(), st.data())
 def test_any_prefix_of_the_journal_replays_to_the_state_the_run_had_then(plan: Plan, data: st.DataObject) -> None:
-    course = _take_a_course(plan, data)
+    course = _take_a_course(plan, data, may_wait=True)
     length = data.draw(st.integers(1, len(course.journal.events)))
     state = replay(plan, course.journal.events[:length])
     assert snapshot(state) == course.seen[length - 1]
@@ -152,6 +197,16 @@ def test_any_prefix_of_the_journal_replays_to_the_state_the_run_had_then(plan: P
         apply(state, event)
     assert snapshot(state) == snapshot(course.state)
     assert node_executions(state) == node_executions(course.state)
+
+
+@settings(max_examples=60, deadline=None)
+@given(plans(), st.data())
+def test_each_firing_is_counted_where_it_stands(plan: Plan, data: st.DataObject) -> None:
+    state = _take_a_course(plan, data, may_wait=True).state
+    found = Counter(firing.status for firing in state.firings.values())
+    assert state.open_count == found[Status.QUEUED] + found[Status.RUNNING]
+    assert (state.review_count, state.waiting_count) == (found[Status.REVIEW], found[Status.WAITING])
+    assert state.waiting.keys() == {firing.index for firing in state.firings.values() if firing.wait is not None}
 
 
 @settings(max_examples=60, deadline=None)
@@ -170,7 +225,7 @@ def test_ordinals_have_no_gaps_and_ids_are_unique(plan: Plan, data: st.DataObjec
 @settings(max_examples=60, deadline=None)
 @given(plans(), st.data())
 def test_a_state_without_history_fires_and_concludes_the_same_and_keeps_only_what_may_change(plan: Plan, data: st.DataObject) -> None:
-    course = _take_a_course(plan, data)
+    course = _take_a_course(plan, data, may_wait=True)
     lean = State(plan, EXECUTION_ID, keeps_history=False)
     queue = start(lean, {})
     for event in course.journal.events:
