@@ -15,6 +15,8 @@ _AWAY: tuple[type[BaseException], ...] = (
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
     asyncpg.InterfaceError,
+    # A pooled connection was used in the moment between the server's last words and the end of the socket.
+    asyncpg.InternalClientError,
     nats.errors.ConnectionClosedError,
     nats.errors.ConnectionReconnectingError,
     nats.errors.NoServersError,

@@ -144,6 +144,8 @@ class Worker:
                 await self._aftermath.sweep()
             except (*DATABASE_AWAY, nats.errors.Error) as error:
                 _log.warning("aftermath_waits", error=type(error).__name__)
+            except Exception as error:  # noqa: BLE001,RUF100 - the next time may do better
+                _log.error("aftermath_failed", exc_info=error)
 
     async def _end(self, *names: str) -> None:
         tasks = [self._tasks.pop(name) for name in names if name in self._tasks]

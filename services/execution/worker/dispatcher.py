@@ -79,6 +79,8 @@ class Dispatcher:
                 pause_s = await self._refill()
             except DATABASE_AWAY as error:
                 self._away("refill", error)
+            except Exception as error:  # noqa: BLE001,RUF100 - whatever it is, the next time may do better
+                _log.error("step_failed", step="refill", exc_info=error)
             await asyncio.sleep(pause_s)
 
     async def run_heartbeats(self) -> None:
@@ -143,6 +145,9 @@ class Dispatcher:
         except DATABASE_AWAY as error:
             # Not acknowledged: they come again, if the sweep is not faster.
             self._away("claim", error)
+            return
+        except Exception as error:  # noqa: BLE001,RUF100 - as above, and the writer goes on
+            _log.error("step_failed", step="claim", exc_info=error)
             return
         await hook("ack.before")
         for message in messages:
@@ -214,6 +219,8 @@ class Dispatcher:
                 await step()
             except DATABASE_AWAY as error:
                 self._away(step.__name__, error)
+            except Exception as error:  # noqa: BLE001,RUF100 - a loop that ended would leave runs without care
+                _log.error("step_failed", step=step.__name__, exc_info=error)
             await asyncio.sleep(period_s)
 
     def _away(self, step: str, error: BaseException) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 
 import asyncpg
 
@@ -33,8 +32,12 @@ class Liveness:
     async def run(self) -> None:
         """Keeps the lock until cancelled; the connection ends then, and the lock with it."""
         while True:
-            with suppress(*DATABASE_AWAY):
+            try:
                 await self._hold()
+            except DATABASE_AWAY:
+                pass
+            except Exception as error:  # noqa: BLE001,RUF100 - without the lock this worker does nothing
+                _log.error("sign_of_life_refused", exc_info=error)
             await asyncio.sleep(_RETRY_S)
 
     async def _hold(self) -> None:
