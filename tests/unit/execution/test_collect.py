@@ -40,7 +40,7 @@ def test_all_values_of_a_stream_make_one_list_in_their_order() -> None:
 
 
 def test_a_stream_without_values_makes_an_empty_list() -> None:
-    nodes = {"step": (STEP, {}), "all": (COLLECT, {})}
+    nodes: dict[str, Any] = {"step": (STEP, {}), "all": (COLLECT, {})}
     links = ["in.result -> step.items", "step.item -> all.item", "all.items -> out.value"]
     assert results(nodes, links, X=[]) == {"R": [[]]}
 

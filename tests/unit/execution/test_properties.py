@@ -88,7 +88,7 @@ class Course:
         elif firing.wait is not None and firing.wait.kind is WaitKind.RETRY:
             self.journal.begin(firing)
         else:
-            self.journal.write(EventKind.NODE_RESUMED, firing, value=data.draw(ANSWERS))
+            self.journal.write(EventKind.NODE_RESUMED, firing, value=data.draw(st.sampled_from(ANSWERS)))
 
     def _go_on(self, data: st.DataObject, firing: Firing, attempt: Attempt) -> None:
         choice = data.draw(st.sampled_from(self.moves))
@@ -142,7 +142,14 @@ def snapshot(state: State) -> Any:
         )
         for item in state.firings.values()
     ]
-    counts = (state.status, state.open_count, state.ended_count, state.failed_count, state.emission_count, state.node_time_us)
+    counts: tuple[int, ...] = (
+        state.status,
+        state.open_count,
+        state.ended_count,
+        state.failed_count,
+        state.emission_count,
+        state.node_time_us,
+    )
     waits = (
         state.review_count,
         state.waiting_count,
