@@ -4,6 +4,8 @@ import unicodedata
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from services.auth.roles import Role
+
 
 @dataclass(frozen=True, slots=True)
 class Account:
@@ -12,6 +14,7 @@ class Account:
     id: str
     email: str
     display_name: str
+    roles: frozenset[Role] = frozenset({Role.USER})
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ from mesh.resources import Resources
 from mesh.service import Running, Service
 from services.auth.keys import KeyRing, Seal
 from services.auth.passwords import Passwords
-from services.auth.repository import Repository
+from services.auth.repository.accounts import Accounts
+from services.auth.repository.signing_keys import SigningKeys
 from services.auth.servicer import AuthServicer
 from services.auth.sign_in import SignIn
 from services.auth.tokens import AccessTokens
@@ -27,18 +28,17 @@ async def build(resources: Resources) -> AsyncIterator[Running]:
     """Serves AuthService once the signing keys are loaded or made. Raises SealError when the master key does not open them."""
     settings = resources.settings
     database = await resources.database("auth")
-    repository = Repository(database.engine)
-    ring = await _key_ring(repository, Seal(settings.master_key.get_secret_value()), settings.access_token_ttl_s)
+    ring = await _key_ring(SigningKeys(database.engine), Seal(settings.master_key.get_secret_value()), settings.access_token_ttl_s)
     tokens = AccessTokens(ring, settings.issuer, settings.access_token_ttl_s)
     passwords = Passwords()
     try:
-        sign_in = SignIn(repository, passwords, tokens, settings.refresh_token_ttl_s)
+        sign_in = SignIn(Accounts(database.engine), passwords, tokens, settings.refresh_token_ttl_s)
         yield Running(servicers={"treadle.auth.v1.AuthService": AuthServicer(sign_in, ring)})
     finally:
         passwords.close()
 
 
-async def _key_ring(repository: Repository, seal: Seal, access_ttl_s: int) -> KeyRing:
+async def _key_ring(repository: SigningKeys, seal: Seal, access_ttl_s: int) -> KeyRing:
     """The signing keys; waits for a database that is away, so that the two may start in any order."""
     while True:
         try:

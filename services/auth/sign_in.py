@@ -6,7 +6,7 @@ from mesh.logs import get_logger
 from services.auth import errors
 from services.auth.account import Account, Refused, default_name, normal_email
 from services.auth.passwords import Passwords
-from services.auth.repository import Repository
+from services.auth.repository.accounts import Accounts
 from services.auth.tokens import AccessTokens, digest, new_refresh_token
 
 _log = get_logger("auth")
@@ -25,7 +25,7 @@ class Session:
 class SignIn:
     """Gives out tokens. `refresh_ttl_s` is the life of a refresh token; each trade starts it anew."""
 
-    def __init__(self, repository: Repository, passwords: Passwords, tokens: AccessTokens, refresh_ttl_s: int) -> None:
+    def __init__(self, repository: Accounts, passwords: Passwords, tokens: AccessTokens, refresh_ttl_s: int) -> None:
         self._repository = repository
         self._passwords = passwords
         self._tokens = tokens

@@ -1,6 +1,6 @@
 """Tables of the schema `auth`, as the newest migration leaves them. The schema itself comes from the connection's search path."""
 
-from sqlalchemy import Column, DateTime, FetchedValue, ForeignKey, LargeBinary, MetaData, Table, Text, Uuid
+from sqlalchemy import ARRAY, Column, DateTime, FetchedValue, ForeignKey, LargeBinary, MetaData, Table, Text, Uuid
 
 metadata = MetaData()
 
@@ -11,6 +11,8 @@ account = Table(
     Column("email", Text, nullable=False, unique=True),
     Column("display_name", Text, nullable=False),
     Column("password_hash", Text, nullable=False),
+    # Of `roles.Role`; always with "user".
+    Column("roles", ARRAY(Text), nullable=False, server_default=FetchedValue()),
     Column("create_time", DateTime(timezone=True), nullable=False, server_default=FetchedValue()),
 )
 

@@ -8,19 +8,9 @@ from joserfc import jwt
 
 from services.auth.account import Account
 from services.auth.keys import ALGORITHM, KeyRing
+from services.auth.roles import scopes_of
 
 AUDIENCE = "treadle"
-# What a person may do with their own things.
-USER_SCOPES = (
-    "users:read",
-    "users:write",
-    "graphs:read",
-    "graphs:write",
-    "blocks:read",
-    "blocks:execute",
-    "executions:read",
-    "executions:write",
-)
 _REFRESH_TOKEN_BYTES = 32
 
 
@@ -33,7 +23,7 @@ class AccessTokens:
         self._issuer = issuer
 
     def issue(self, account: Account) -> str:
-        """A token for the account with all scopes of a person."""
+        """A token for the account with all scopes of its roles."""
         now = int(time.time())
         signer = self._ring.signer
         claims = {
@@ -42,7 +32,8 @@ class AccessTokens:
             "sub": account.id,
             "email": account.email,
             "name": account.display_name,
-            "scope": " ".join(USER_SCOPES),
+            "scope": " ".join(sorted(scopes_of(account.roles))),
+            "roles": sorted(account.roles),
             "iat": now,
             "exp": now + self.ttl_s,
             "jti": secrets.token_urlsafe(16),

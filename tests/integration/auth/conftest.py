@@ -9,7 +9,8 @@ from mesh.database import Database, open_database
 from mesh.settings import Settings
 from services.auth.keys import Seal
 from services.auth.passwords import Passwords
-from services.auth.repository import Repository
+from services.auth.repository.accounts import Accounts
+from services.auth.repository.signing_keys import SigningKeys
 from services.auth.sign_in import SignIn
 from services.auth.tokens import AccessTokens
 
@@ -23,9 +24,15 @@ async def database(migrated: Settings) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-def repository(database: Database) -> Repository:
-    """The repository on the real database."""
-    return Repository(database.engine)
+def repository(database: Database) -> Accounts:
+    """Accounts in the real database."""
+    return Accounts(database.engine)
+
+
+@pytest.fixture
+def signing_keys(database: Database) -> SigningKeys:
+    """Signing keys in the real database."""
+    return SigningKeys(database.engine)
 
 
 @pytest.fixture(scope="session")
@@ -43,7 +50,7 @@ def seal(settings: Settings) -> Seal:
 
 
 @pytest_asyncio.fixture
-async def sign_in(repository: Repository, passwords: Passwords, seal: Seal) -> SignIn:
+async def sign_in(repository: Accounts, signing_keys: SigningKeys, passwords: Passwords, seal: Seal) -> SignIn:
     """Signing in by real keys."""
-    ring = await repository.key_ring(seal, 900)
+    ring = await signing_keys.key_ring(seal, 900)
     return SignIn(repository, passwords, AccessTokens(ring, "https://issuer.test", 900), 3600)

@@ -22,7 +22,7 @@ from treadle.user.v1.user_service_pb2_grpc import UserServiceStub
 
 from mesh.host import Host, find_services, hosted
 from mesh.settings import Settings
-from services.auth.tokens import USER_SCOPES
+from services.auth.roles import SCOPES_OF, Role
 
 _PASSWORD = "correct horse battery"
 
@@ -87,7 +87,7 @@ async def test_register_gives_tokens_that_anybody_can_verify(accounts: Any, ann:
     claims = jwt.decode(ann.access_token, _key(keys[header["kid"]]), algorithms=["ES256"]).claims
     assert (claims["iss"], claims["aud"], claims["sub"]) == (migrated.issuer, "treadle", ann.user.id)
     assert claims["email"] == ann.user.email
-    assert claims["scope"].split() == list(USER_SCOPES)
+    assert (frozenset(claims["scope"].split()), list(claims["roles"])) == (SCOPES_OF[Role.USER], ["user"])
     assert claims["exp"] - claims["iat"] == ann.expires_in
     assert abs(claims["iat"] - time.time()) < 60
 

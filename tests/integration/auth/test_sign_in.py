@@ -9,7 +9,7 @@ import pytest
 from mesh.database import Database
 from mesh.errors import AlreadyExistsError, UnauthenticatedError
 from services.auth.passwords import Passwords
-from services.auth.repository import Repository
+from services.auth.repository.accounts import Accounts
 from services.auth.sign_in import Session, SignIn
 from services.auth.tokens import digest
 
@@ -145,7 +145,7 @@ async def test_the_database_holds_neither_passwords_nor_tokens(sign_in: SignIn, 
 
 
 async def test_a_hash_of_lower_cost_is_replaced_at_the_next_sign_in(
-    sign_in: SignIn, database: Database, repository: Repository, passwords: Passwords
+    sign_in: SignIn, database: Database, repository: Accounts, passwords: Passwords
 ) -> None:
     from argon2 import PasswordHasher  # noqa: PLC0415 - only here is another cost wanted
 

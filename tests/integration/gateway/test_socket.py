@@ -48,7 +48,7 @@ async def test_a_forged_token_closes_4001(talk: Talk, settings: Settings, ann: P
 async def test_a_token_without_the_scope_closes_4003(
     talk: Talk, settings: Settings, ring: KeyRing, monkeypatch: pytest.MonkeyPatch, ann: Person
 ) -> None:
-    monkeypatch.setattr("services.auth.tokens.USER_SCOPES", ("graphs:read",))
+    monkeypatch.setattr("services.auth.tokens.scopes_of", lambda _: frozenset({"graphs:read"}))
     token = AccessTokens(ring, settings.issuer, 300).issue(Account(ann.id, "ann@example.com", "Ann"))
     socket = await talk(Person(ann.id, token))
     assert await socket.closed() == 4003

@@ -10,7 +10,8 @@ from mesh.errors import UnauthenticatedError
 from mesh.identity.access_token import Jwk, TokenVerifier
 from services.auth.account import Account, default_name, normal_email
 from services.auth.keys import KeyRing, SigningKey
-from services.auth.tokens import USER_SCOPES, AccessTokens, digest, new_refresh_token
+from services.auth.roles import SCOPES_OF, Role
+from services.auth.tokens import AccessTokens, digest, new_refresh_token
 
 _ACCOUNT = Account("0198c0de-0000-7000-8000-000000000001", "ann@example.com", "Ann")
 
@@ -26,7 +27,7 @@ async def test_a_token_verifies_by_the_published_key() -> None:
     ring = KeyRing([SigningKey.generate()])
     claims = await _verifier(ring).verify(AccessTokens(ring, "https://issuer.test", 900).issue(_ACCOUNT))
     assert (claims.user_id, claims.email) == (_ACCOUNT.id, _ACCOUNT.email)
-    assert claims.scopes == frozenset(USER_SCOPES)
+    assert claims.scopes == SCOPES_OF[Role.USER]
     assert 890 < claims.expires_at - time.time() <= 900
 
 

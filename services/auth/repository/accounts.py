@@ -1,4 +1,4 @@
-"""All SQL of the auth service. Times are the database's clock."""
+"""Accounts and the refresh tokens of their sign-ins."""
 
 from datetime import timedelta
 from typing import Any
@@ -10,8 +10,8 @@ from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.auth.account import Account, Credentials, Refused
-from services.auth.keys import KeyRing, Seal, SigningKey
-from services.auth.tables import account, refresh_family, refresh_token, signing_key
+from services.auth.roles import Role
+from services.auth.tables import account, refresh_family, refresh_token
 
 _EXPIRY = func.now() + bindparam("life", type_=Interval)
 
@@ -57,16 +57,9 @@ _END_FAMILY = (
     .values(end_time=func.now(), end_reason=bindparam("reason", type_=Text))
 )
 
-_INSERT_KEY = upsert(signing_key).on_conflict_do_nothing()
-_KEYS = (
-    select(signing_key)
-    .where(signing_key.c.retire_time.is_(None) | (signing_key.c.retire_time > func.now() - bindparam("grace", type_=Interval)))
-    .order_by(signing_key.c.retire_time.desc().nulls_first())
-)
 
-
-class Repository:
-    """Accounts, refresh tokens and signing keys in PostgreSQL. Each method is one transaction."""
+class Accounts:
+    """Accounts and refresh tokens in PostgreSQL. Each method is one transaction."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
@@ -124,20 +117,6 @@ class Repository:
         async with self._engine.begin() as connection:
             await connection.execute(_END_FAMILY, {"shown": token_digest, "reason": "LOGOUT"})
 
-    async def key_ring(self, seal: Seal, access_ttl_s: int) -> KeyRing:
-        """The keys that sign and verify; makes the first one when there is none. Processes that start together agree on it.
-
-        Retired keys stay for the life of the tokens that they signed. Raises SealError when the master key is not the one of old.
-        """
-        grace = {"grace": timedelta(seconds=access_ttl_s)}
-        async with self._engine.begin() as connection:
-            rows = (await connection.execute(_KEYS, grace)).all()
-            if not any(row.retire_time is None for row in rows):
-                key = SigningKey.generate()
-                await connection.execute(_INSERT_KEY, {"kid": key.kid, "sealed_key": key.sealed(seal)})
-                rows = (await connection.execute(_KEYS, grace)).all()
-        return KeyRing([SigningKey.unseal(row.sealed_key, row.kid, seal) for row in rows])
-
 
 async def _start_family(connection: AsyncConnection, account_id: UUID, token_digest: bytes, ttl_s: int) -> None:
     life = timedelta(seconds=ttl_s)
@@ -146,4 +125,4 @@ async def _start_family(connection: AsyncConnection, account_id: UUID, token_dig
 
 
 def _account(row: Row[Any]) -> Account:
-    return Account(str(row.id), row.email, row.display_name)
+    return Account(str(row.id), row.email, row.display_name, frozenset(map(Role, row.roles)))
