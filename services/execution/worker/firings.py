@@ -148,14 +148,14 @@ class Firings:
 
     def wait(self, firing: Firing, kind: EventKind, value: dict[str, Any], *, error: str = "") -> None:
         """It waits from now on."""
-        self.record(kind, firing, value=value, error=error)
+        self.record(kind, firing, ordinal=firing.waits, value=value, error=error)
         self.started.pop(firing.index, None)
         self._waits.add(firing)
 
     def answer(self, firing: Firing, answer: Any) -> None:
         """It has got what it waited for."""
         wait = firing.wait
-        self.record(EventKind.NODE_RESUMED, firing, value=answer)
+        self.record(EventKind.NODE_RESUMED, firing, ordinal=firing.waits, value=answer)
         if wait is None or firing.wait is not None:
             return
         self.started[firing.index] = firing

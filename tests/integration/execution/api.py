@@ -24,6 +24,20 @@ from mesh.ids import uuid7
 SERVICES = ["auth", "user", "graph", "block", "execution"]
 
 
+def _message(graph: dict[str, Any]) -> graph_pb.Graph:
+    return graph_pb.Graph(
+        id=graph.get("id", ""),
+        version=graph.get("version", 0),
+        name=graph["name"],
+        nodes=[
+            graph_pb.Node(id=item["id"], block_id=item["block_id"], input_default=JsonValue(json=jsontext.dumps(item["input_default"])))
+            for item in graph["nodes"]
+        ],
+        links=[graph_pb.Link(**item) for item in graph["links"]],
+        sub_graphs=map(_message, graph.get("sub_graphs", ())),
+    )
+
+
 class Person:
     """Someone signed in."""
 
@@ -38,15 +52,8 @@ class Person:
 
     async def save(self, graph: dict[str, Any]) -> str:
         """Saves a graph and returns its id."""
-        message = graph_pb.Graph(
-            name="test",
-            nodes=[
-                graph_pb.Node(id=item["id"], block_id=item["block_id"], input_default=JsonValue(json=jsontext.dumps(item["input_default"])))
-                for item in graph["nodes"]
-            ],
-            links=[graph_pb.Link(**item) for item in graph["links"]],
-        )
-        answer = await self._graphs.CreateGraph(graph_pb.CreateGraphRequest(graph=message), metadata=self._metadata)
+        request = graph_pb.CreateGraphRequest(graph=_message(graph))
+        answer = await self._graphs.CreateGraph(request, metadata=self._metadata)
         saved: str = answer.graph.id
         return saved
 
