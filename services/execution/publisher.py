@@ -57,16 +57,15 @@ class Committed:
 class Publisher:
     """Publishes committed events, in the order of commits. Does without the bus while it is away.
 
-    The first news of a run and its end go out at once. In between a run that commits often gets a message every PACE_S, with all the news:
-    readers see as much, and everyone on the way has less to do.
+    The end of a run goes out at once, and so does news after a silence. What comes soon after that waits for the end of the period, so that
+    runs which commit often get one message every PACE_S: readers see as much, and everyone on the way has less to do.
     """
 
     def __init__(self) -> None:
         self._bus: Bus | None = None
         self._waiting: deque[Committed] = deque(maxlen=MAX_WAITING)
-        # What waits for the next message of its run, by run; and the runs that had one in this period.
+        # What waits for the end of the period, by run. Without a timer there is silence.
         self._held: dict[str, Committed] = {}
-        self._told: set[str] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._wake = asyncio.Event()
 
@@ -87,7 +86,7 @@ class Publisher:
                 self._send(held)
             else:
                 joined = both
-        if joined.is_end or execution_id not in self._told or len(self._held) >= MAX_WAITING:
+        if joined.is_end or self._timer is None or len(self._held) >= MAX_WAITING:
             self._send(joined)
         else:
             self._held[execution_id] = joined
@@ -95,12 +94,11 @@ class Publisher:
             self._timer = asyncio.get_running_loop().call_later(PACE_S, self._next_period)
 
     def _send(self, item: Committed) -> None:
-        self._told.add(item.execution_id)
         self._waiting.append(item)
         self._wake.set()
 
     def _next_period(self) -> None:
-        held, self._held, self._told, self._timer = self._held, {}, set(), None
+        held, self._held, self._timer = self._held, {}, None
         for item in held.values():
             self._send(item)
         if held:

@@ -1,4 +1,4 @@
-"""What a publisher says: everything, in order, the first and the last at once, the rest in fewer messages."""
+"""What a publisher says: everything, in order, after a silence and at the end at once, the rest in fewer messages."""
 
 import asyncio
 from collections.abc import AsyncIterator
