@@ -34,9 +34,12 @@ WAITS: dict[str, tuple[EventKind, dict[str, Any]]] = {
     "child": (EventKind.NODE_WAITING, child_value("c")),
     "retry": (EventKind.NODE_WAITING, retry_value(1, 2_000_000)),
 }
-ANSWERS = st.sampled_from(
-    [None, {"approved": True, "auto_approve_future": True}, {"approved": False}, {"execution_id": "c", "node_count": 2}]
-)
+ANSWERS: list[Any] = [
+    None,
+    {"approved": True, "auto_approve_future": True},
+    {"approved": False},
+    {"execution_id": "c", "node_count": 2},
+]
 
 
 @st.composite
@@ -149,15 +152,9 @@ def snapshot(state: State) -> Any:
         state.failed_count,
         state.emission_count,
         state.node_time_us,
-    )
-    waits = (
-        state.review_count,
-        state.waiting_count,
-        sorted(state.waiting),
-        sorted(state.auto_approved),
         state.nested_count,
-        state.paused_us,
     )
+    waits = (state.review_count, state.waiting_count, sorted(state.waiting), sorted(state.auto_approved), state.paused_us)
     return lanes, firings, counts, waits, list(state.results), list(state.handed_up)
 
 
