@@ -3,19 +3,20 @@
 import hashlib
 import http.client
 import importlib.util
-import json
 import os
 import socket
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
-from mesh.contract import methods
-from mesh.edge.config import edge_config
 from mesh.edge.targets import EdgeTargets
-from mesh.local.errors import MissingProgramError
+from mesh.local import edge_config
+from mesh.local.errors import MissingProgramError, StartError
 from mesh.local.program import Program
 
 _OK = 200
+_CONFIGURE_S = 60.0
 # The shortest limit for the path of a Unix socket, macOS's, less its end byte.
 _SOCKET_PATH_LIMIT = 103
 
@@ -45,7 +46,7 @@ def prepare(home: Path, targets: EdgeTargets, log: Path, *, threads: int = 1) ->
     root = home / "edge"
     root.mkdir(parents=True, exist_ok=True, mode=0o700)
     config = root / "envoy.json"
-    config.write_text(json.dumps(edge_config(methods(), targets), indent=1))
+    config.write_text(_configuration(targets))
     arguments = ("--use-dynamic-base-id", "--concurrency", str(threads), "--log-level", "warning", "--reject-unknown-dynamic-fields")
     return Program(
         name="edge",
@@ -55,6 +56,16 @@ def prepare(home: Path, targets: EdgeTargets, log: Path, *, threads: int = 1) ->
         log=log,
         is_ready=lambda: is_ready(targets.admin_socket),
     )
+
+
+def _configuration(targets: EdgeTargets) -> str:
+    command = [sys.executable, "-P", "-m", edge_config.__name__]
+    result = subprocess.run(  # noqa: S603 - our own argument list
+        command, input=edge_config.to_json(targets), capture_output=True, text=True, check=False, timeout=_CONFIGURE_S
+    )
+    if result.returncode:
+        raise StartError(f"The configuration of the edge could not be made:\n{result.stderr.strip()}")
+    return result.stdout
 
 
 def is_ready(admin: Path) -> bool:

@@ -5,6 +5,7 @@ import sys
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from mesh.edge.targets import Doors, EdgeTargets
@@ -15,7 +16,6 @@ from mesh.local.keys import Keys
 from mesh.local.ports import LOOPBACK, Reservations, check_port
 from mesh.local.process import MIGRATE
 from mesh.local.program import Program
-from mesh.settings import Settings
 
 SERVICES = ("auth", "user", "graph", "block", "execution")
 DEFAULT_EDGE_PORT = 8080
@@ -72,14 +72,17 @@ class Solo:
         }
         return [make for name, make in makers.items() if not is_external(name)]
 
-    def processes(self) -> list[Program]:
-        """Our own processes and the edge."""
+    def processes(self) -> list[Callable[[], Program]]:
+        """Makers of our own processes and of the edge."""
         workers = [self._process(f"worker-{n}", "worker", ("worker",), doors) for n, doors in enumerate(self._workers, start=1)]
-        return [
+        ours = [
             self._process("services", "service", SERVICES, self._services, address=self._services.grpc),
             self._process("gateway", "gateway", ("gateway",), self._gateway),
             *workers,
-            envoy.prepare(self._home, self._edge_targets(), self._log("edge")),
+        ]
+        return [
+            *(partial(_same, program) for program in ours),
+            lambda: envoy.prepare(self._home, self._edge_targets(), self._log("edge")),
         ]
 
     def migrate_command(self) -> tuple[tuple[str, ...], dict[str, str]]:
@@ -127,7 +130,7 @@ class Solo:
         return EdgeTargets(
             listen=self._edge_address,
             admin_socket=envoy.admin_socket(self._home),
-            issuer=Settings().issuer,
+            issuer="",
             services=dict.fromkeys(SERVICES, self._services),
             gateway=self._gateway,
         )
@@ -150,6 +153,10 @@ class Solo:
 
     def _doors(self) -> Doors:
         return Doors(grpc=f"{LOOPBACK}:{self._port()}", http=f"{LOOPBACK}:{self._port()}")
+
+
+def _same(program: Program) -> Program:
+    return program
 
 
 def is_external(server: str) -> bool:

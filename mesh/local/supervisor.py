@@ -125,7 +125,7 @@ class Supervisor:
         if not is_external("postgres"):
             await postgres.create_database(solo.postgres_port, keys.postgres)
         await self._migrate(solo)
-        await self._together(self._start(program) for program in solo.processes())
+        await self._together(self._make_and_start(make) for make in solo.processes())
         await asyncio.to_thread(ensure_owner, self._home, self._state.grpc_target)
         self._state.is_ready = True
         self._progress(f"ready in {time.monotonic() - began:.1f} s: {self._state.edge_url}")
@@ -141,8 +141,7 @@ class Supervisor:
         began = time.monotonic()
         await self._start(await asyncio.to_thread(make), began)
 
-    async def _start(self, program: Program, began: float = 0.0) -> None:
-        began = began or time.monotonic()
+    async def _start(self, program: Program, began: float) -> None:
         process = spawn(program)
         self._supervised[program.name] = Supervised(program, process)
         # At once: should the supervisor be killed now, the next command finds what to stop.

@@ -1,0 +1,43 @@
+"""Makes the configuration of the edge: `python -m mesh.local.edge_config`, its targets as JSON on stdin, the configuration on stdout.
+
+A process of its own: contracts, chain and settings weigh 25 MB, which the supervisor would keep for its whole life.
+"""
+
+import json
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from mesh.edge.targets import Doors, EdgeTargets
+
+
+def to_json(targets: EdgeTargets) -> str:
+    """The targets as the process reads them. An empty issuer means the one of the settings."""
+    return json.dumps(asdict(targets), default=str)
+
+
+def from_json(text: str) -> EdgeTargets:
+    """The opposite."""
+    document: dict[str, Any] = json.loads(text)
+    return EdgeTargets(
+        listen=document["listen"],
+        admin_socket=Path(document["admin_socket"]),
+        issuer=document["issuer"],
+        services={name: Doors(**doors) for name, doors in document["services"].items()},
+        gateway=Doors(**document["gateway"]),
+    )
+
+
+def main() -> None:
+    """Reads stdin, writes stdout."""
+    from mesh.contract import methods  # noqa: PLC0415 - the supervisor imports this module too, and must stay light
+    from mesh.edge.config import edge_config  # noqa: PLC0415
+    from mesh.settings import Settings  # noqa: PLC0415
+
+    targets = from_json(sys.stdin.read())
+    json.dump(edge_config(methods(), replace(targets, issuer=targets.issuer or Settings().issuer)), sys.stdout, indent=1)
+
+
+if __name__ == "__main__":
+    main()
