@@ -10,7 +10,10 @@ from mesh.contract import Method
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls. `user_id` is empty for anonymous and for service-only calls; `workload` is "edge" for clients outside the mesh."""
+    """Who calls. `user_id` is empty for anonymous and for service-only calls; `workload` is "edge" for clients outside the mesh.
+
+    `actor_id` is set when an administrator acts for the user: it is the administrator's id.
+    """
 
     user_id: str = ""
     email: str = ""
@@ -18,6 +21,9 @@ class Caller:
     workload: str = "edge"
     # The bearer token as it came, to forward on calls made for the same user.
     bearer: str = ""
+    actor_id: str = ""
+    # The sign-in or the API key that the bearer token belongs to.
+    session_id: str = ""
 
 
 ANONYMOUS = Caller()

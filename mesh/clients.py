@@ -15,6 +15,7 @@ from google.rpc.status_pb2 import Status
 
 from mesh import errors
 from mesh.call import current_call
+from mesh.chain.auth import ON_BEHALF_OF
 from mesh.chain.deadline import exceeded
 from mesh.chain.request_id import HEADER as REQUEST_ID
 from mesh.contract import Method, methods
@@ -101,6 +102,8 @@ class Clients:
             pairs.append((REQUEST_ID, call.request_id))
             if call.caller.bearer:
                 pairs.append(("authorization", f"Bearer {call.caller.bearer}"))
+            if call.caller.actor_id:
+                pairs.append((ON_BEHALF_OF, call.caller.user_id))
         return pairs
 
 

@@ -19,6 +19,9 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from treadle.options.v1 import options_pb2
 
+# Among callers: every workload of the mesh, which clients outside of it are not.
+EVERY_SERVICE = "*"
+
 _WORD_START = re.compile(r"(?<!^)(?=[A-Z])")
 _VERBS = ("get", "put", "post", "delete", "patch")
 
@@ -59,6 +62,10 @@ class Method:
     def is_idempotent(self) -> bool:
         """True when a call may be repeated without harm."""
         return self.idempotency in {"NO_SIDE_EFFECTS", "IDEMPOTENT"}
+
+    def is_open_to(self, workload: str) -> bool:
+        """Whether the workload may call it."""
+        return workload in self.callers or (EVERY_SERVICE in self.callers and workload != "edge")
 
 
 class ContractError(Exception):

@@ -17,7 +17,6 @@ from treadle.auth.v1.auth_service_pb2_grpc import AuthServiceStub
 from mesh.chain.element import Link
 from mesh.chain.order import standard_chain
 from mesh.clients import Clients
-from mesh.contract import methods
 from mesh.dispatch import Dispatcher
 from mesh.grpc_door import GrpcDoor
 from mesh.health import Health, Watched
@@ -40,7 +39,6 @@ TRACE_FLUSH_S = 3.0
 # New objects, less those freed, between two looks of the collector; by default 700, which costs a busy process a tenth of its time.
 GC_ALLOCATIONS = 20_000
 
-_GET_JWKS = "/treadle.auth.v1.AuthService/GetJwks"
 _KEY_MEMBERS = ("kty", "crv", "x", "y", "kid", "alg", "use")
 
 _log = get_logger("mesh.host")
@@ -153,9 +151,8 @@ def _chain(settings: Settings, metrics: Metrics, tracing: Tracing, clients: Clie
 
 
 def _key_source(clients: Clients, names: Sequence[str]) -> Any:
-    """Fetches the public keys from the auth service, as the first service here that may: the auth service is no client of its own."""
-    allowed = methods()[_GET_JWKS].callers
-    caller = clients.for_workload(next((name for name in names if name in allowed), names[0]))
+    """Fetches the public keys from the auth service."""
+    caller = clients.for_workload(names[0])
 
     async def fetch() -> list[Jwk]:
         answer = await AuthServiceStub(caller.channel("auth")).GetJwks(GetJwksRequest())

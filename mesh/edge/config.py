@@ -99,8 +99,11 @@ def _filter(name: str, message: str, **config: Any) -> Json:
 
 
 def _remove_own_headers() -> Json:
-    """Only services may say who they are by `x-treadle-*`; what a client sends under such a name is dropped."""
-    return {"remove_on_match": {"key_matcher": {"prefix": "x-treadle-", "ignore_case": True}}}
+    """Only services may say who they are by `x-treadle-*`; what a client sends under such a name is dropped.
+
+    Names that begin with `x-treadle-on` are for clients: by one an administrator says for whom. Envoy's expressions know no "but".
+    """
+    return {"remove_on_match": {"key_matcher": {"safe_regex": {"regex": r"x-treadle-(?:[^o].*|o[^n].*|o?)"}}}}
 
 
 def _virtual_host(methods: Mapping[str, Method]) -> Json:

@@ -39,6 +39,8 @@ class AccessClaims:
     email: str
     scopes: frozenset[str]
     expires_at: float
+    # The sign-in or the API key that it belongs to.
+    session_id: str = ""
 
 
 class TokenVerifier:
@@ -112,7 +114,8 @@ class TokenVerifier:
         not_before = claims.get("nbf", 0)
         if not isinstance(not_before, (int, float)) or not_before > time.time() + CLOCK_SKEW_S:
             raise _invalid()
-        return AccessClaims(user_id, str(claims.get("email", "")), frozenset(str(claims.get("scope", "")).split()), float(expires_at))
+        scopes = frozenset(str(claims.get("scope", "")).split())
+        return AccessClaims(user_id, str(claims.get("email", "")), scopes, float(expires_at), str(claims.get("sid", "")))
 
 
 def _invalid() -> UnauthenticatedError:

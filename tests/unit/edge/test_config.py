@@ -117,6 +117,17 @@ def test_a_verb_behind_a_colon_is_part_of_the_path_not_of_the_id() -> None:
     assert not re.fullmatch(custom, "/v1/graphs/abc")
 
 
+def test_of_the_mesh_s_own_headers_only_the_administrators_passes(tmp_path: Path) -> None:
+    config = edge_config(methods(), targets(tmp_path))
+    manager = config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
+    mutation = next(f for f in manager["http_filters"] if f["name"].endswith("header_mutation"))["typed_config"]["mutations"]
+    pattern = mutation["request_mutations"][0]["remove_on_match"]["key_matcher"]["safe_regex"]["regex"]
+    for name in ("x-treadle-service-token", "x-treadle-", "x-treadle-o", "x-treadle-other", "x-treadle-user-id"):
+        assert re.fullmatch(pattern, name), name
+    for name in ("x-treadle-on-behalf-of", "x-request-id", "authorization"):
+        assert not re.fullmatch(pattern, name), name
+
+
 def test_strangers_are_stopped_exactly_where_the_contract_says(tmp_path: Path) -> None:
     listener = edge_config(methods(), targets(tmp_path))["static_resources"]["listeners"][0]
     manager = listener["filter_chains"][0]["filters"][0]["typed_config"]

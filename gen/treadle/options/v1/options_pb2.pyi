@@ -96,7 +96,7 @@ class MeshRule(_message.Message):
     TIMEOUT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def callers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Workloads that may call the method: "edge" for clients behind the gateway, else a service's name."""
+        """Workloads that may call the method: "edge" for clients behind the gateway, else a service's name; "*" is every workload but the edge."""
 
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:
