@@ -15,6 +15,8 @@ JWKS_PATH = "/.well-known/jwks.json"
 _AUTH_DOMAIN = "auth"
 _AUDIENCE = "treadle"
 _TYPE = "type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication"
+# The scheme's case is free (RFC 9110); Envoy compares it as it is written here.
+_SCHEMES = ("Bearer", "bearer", "BEARER")
 _NEEDED: Json = {"provider_name": "treadle"}
 
 
@@ -31,6 +33,7 @@ def _provider(issuer: str) -> Json:
         "issuer": issuer,
         "audiences": [_AUDIENCE],
         "forward": True,
+        "from_headers": [{"name": "authorization", "value_prefix": f"{scheme} "} for scheme in _SCHEMES],
         "remote_jwks": {
             "http_uri": {"uri": f"http://{_AUTH_DOMAIN}{JWKS_PATH}", "cluster": http_cluster(_AUTH_DOMAIN), "timeout": "2s"},
             "cache_duration": "300s",

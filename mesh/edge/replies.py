@@ -1,15 +1,16 @@
-"""Envoy's own errors in the shape of ours, made from the same error classes as the services' HTTP doors use.
-
-gRPC callers get a status from Envoy itself, so these apply to everything else.
+"""Envoy's own errors in the shape of ours, made from the same error classes as the services' doors use: JSON over REST, a status with
+details over gRPC.
 """
 
-from collections.abc import Iterator
+import base64
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from mesh.chain.request_id import HEADER as REQUEST_ID
+from mesh.clients import DETAILS
 from mesh.errors import (
     DeadlineExceededError,
     FailedPreconditionError,
@@ -20,10 +21,11 @@ from mesh.errors import (
     TreadleError,
     UnauthenticatedError,
     UnavailableError,
+    UnimplementedError,
 )
 from mesh.http.errors import BodyTooLargeError, MediaTypeError, RouteUnknownError
 from mesh.http.responses import error_headers
-from mesh.status import to_json
+from mesh.status import to_json, to_status
 
 Json = dict[str, Any]
 
@@ -35,11 +37,14 @@ _FILTERS = "type.googleapis.com/envoy.extensions.access_loggers.filters.cel.v3.E
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What to say when `condition` (CEL over the response) holds. `status` replaces Envoy's when set."""
+    """What to say when `condition` (CEL over the response) holds. `status` replaces Envoy's when set; `grpc_error` is what gRPC callers get
+    instead.
+    """
 
     condition: str
     error: TreadleError
     status: int = 0
+    grpc_error: TreadleError | None = None
 
 
 def _jwt(part: str) -> str:
@@ -49,12 +54,17 @@ def _jwt(part: str) -> str:
 REPLIES = (
     Reply(_jwt("Jwt_is_missing"), UnauthenticatedError("An access token is needed.", reason="TOKEN_MISSING"), 401),
     Reply(_jwt("Jwt_is_expired"), UnauthenticatedError("The access token has expired.", reason="TOKEN_EXPIRED"), 401),
-    Reply(_jwt("Jwks"), UnavailableError("The keys of tokens are away for now.", reason="KEYS_UNAVAILABLE"), 503),
+    # Not all that is said of Jwks: a token can name a key that is not there, too.
+    Reply(_jwt("Jwks_remote_fetch_is_failed"), UnavailableError("The keys of tokens are away for now.", reason="KEYS_UNAVAILABLE"), 503),
     Reply(_jwt("jwt_authn"), UnauthenticatedError("The access token is not valid.", reason="TOKEN_INVALID"), 401),
     Reply("response.code == 400", InvalidArgumentError("The request is not well-formed HTTP.", reason="BAD_REQUEST")),
     Reply("response.code == 401", UnauthenticatedError("An access token is needed.")),
     Reply("response.code == 403", PermissionDeniedError("This is not allowed.", reason="FORBIDDEN")),
-    Reply("response.code == 404", RouteUnknownError("There is nothing at this path.")),
+    Reply(
+        "response.code == 404",
+        RouteUnknownError("There is nothing at this path."),
+        grpc_error=UnimplementedError("There is no such method.", reason="METHOD_UNKNOWN"),
+    ),
     Reply("response.code == 408", DeadlineExceededError("The request did not arrive in time.", reason="REQUEST_TIMEOUT")),
     Reply("response.code == 413", BodyTooLargeError(MAX_BODY_BYTES)),
     Reply("response.code == 415", MediaTypeError("The body is of a kind that nobody here reads.")),
@@ -69,29 +79,46 @@ REPLIES = (
 
 def local_reply_config() -> Json:
     """The `local_reply_config` of the connection manager."""
-    return {"mappers": [_mapper(reply) for reply in REPLIES]}
+    return {"mappers": [mapper for reply in REPLIES for mapper in (_for_grpc(reply), _for_rest(reply))]}
 
 
-def _mapper(reply: Reply) -> Json:
+def _for_rest(reply: Reply) -> Json:
+    shown = {"json_format": orjson.loads(to_json(reply.error)), "content_type": "application/json"}
+    return _mapper(reply, _NOT_GRPC, shown, _headers(reply.error))
+
+
+def _for_grpc(reply: Reply) -> Json:
+    """Envoy makes the body the message, and keeps a status that is there already."""
+    error = reply.grpc_error or reply.error
+    details = base64.b64encode(to_status(error).SerializeToString()).decode().rstrip("=")
+    headers = {**_headers(error), "grpc-status": str(int(error.code)), DETAILS: details}
+    return _mapper(reply, _IS_GRPC, {"text_format_source": {"inline_string": error.message}}, headers)
+
+
+def _headers(error: TreadleError) -> dict[str, str]:
+    return {**error_headers(error), REQUEST_ID: f"%REQ({REQUEST_ID})%"}
+
+
+def _mapper(reply: Reply, header: Json, body_format: Json, headers: Mapping[str, str]) -> Json:
     condition = {"extension_filter": {"name": "cel", "typed_config": {"@type": _FILTERS, "expression": reply.condition}}}
     mapper: Json = {
-        "filter": {"and_filter": {"filters": [condition, {"header_filter": {"header": _NOT_GRPC}}]}},
-        "body_format_override": {"json_format": orjson.loads(to_json(reply.error)), "content_type": "application/json"},
-        "headers_to_add": list(_headers(reply.error)),
+        "filter": {"and_filter": {"filters": [condition, {"header_filter": {"header": header}}]}},
+        "body_format_override": body_format,
+        "headers_to_add": list(_added(headers)),
     }
     if reply.status:
         mapper["status_code"] = reply.status
     return mapper
 
 
-def _headers(error: TreadleError) -> Iterator[Json]:
-    for name, value in {**error_headers(error), REQUEST_ID: f"%REQ({REQUEST_ID})%"}.items():
+def _added(headers: Mapping[str, str]) -> Iterator[Json]:
+    for name, value in headers.items():
         yield {"header": {"key": name, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
 
 
-_NOT_GRPC: Json = {
+_IS_GRPC: Json = {
     "name": "content-type",
     "string_match": {"prefix": "application/grpc"},
-    "invert_match": True,
     "treat_missing_header_as_empty": True,
 }
+_NOT_GRPC: Json = {**_IS_GRPC, "invert_match": True}
