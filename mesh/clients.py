@@ -24,10 +24,9 @@ from mesh.errors import TreadleError
 from mesh.identity.service_token import HEADER as SERVICE_TOKEN
 from mesh.identity.service_token import ServiceTokens
 from mesh.settings import Settings
-from mesh.status import from_status
+from mesh.status import DETAILS, from_status
 from mesh.telemetry import TRACEPARENT, outgoing_traceparent
 
-DETAILS = "grpc-status-details-bin"
 KEEPALIVE_EVERY_MS = 30_000
 KEEPALIVE_TIMEOUT_MS = 10_000
 MAX_RECONNECT_BACKOFF_MS = 2_000

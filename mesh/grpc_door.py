@@ -15,12 +15,12 @@ from grpc_reflection.v1alpha._async import ReflectionServicer
 from mesh.call import Call
 from mesh.chain.request_id import HEADER as REQUEST_ID
 from mesh.chain.request_id import harmless_or_new
-from mesh.clients import DETAILS
 from mesh.contract import Method, services
 from mesh.dispatch import Dispatcher, Read
 from mesh.errors import InvalidArgumentError, TreadleError, UnimplementedError
+from mesh.http.errors import BodyTooLargeError
 from mesh.settings import Settings
-from mesh.status import to_status
+from mesh.status import DETAILS, to_status
 
 # The core drops calls at random once this many wait to be accepted; its own limit of 1,000 is reached by one burst.
 MAX_PENDING = 100_000
@@ -28,8 +28,8 @@ KEEPALIVE_EVERY_MS = 60_000
 KEEPALIVE_TIMEOUT_MS = 20_000
 # Clients of the mesh ping every 30 s; more often than this they are sent away.
 MIN_PING_EVERY_MS = 10_000
-# Framing and fields around a payload that is itself at the limit.
-MESSAGE_SLACK_BYTES = 64 * 1024
+# Messages beyond the limit are read up to so many times of it, to be refused in our words; the library refuses larger ones in its own.
+READ_BEYOND = 4
 
 _REFLECTION_V1 = "grpc.reflection.v1.ServerReflection"
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
@@ -43,6 +43,7 @@ class GrpcDoor:
     def __init__(self, settings: Settings, health: HealthServicer) -> None:
         """`health` answers for grpc.health.v1.Health."""
         self._server = grpc.aio.server(options=_options(settings))
+        self._max_bytes = settings.max_message_bytes
         health_pb2_grpc.add_HealthServicer_to_server(health, self._server)
         self._server.add_generic_rpc_handlers(tuple(_reflection_handlers()))
 
@@ -55,7 +56,7 @@ class GrpcDoor:
         """Serves the dispatcher's methods."""
         by_service: dict[str, dict[str, grpc.RpcMethodHandler[Any, Any]]] = {}
         for method in dispatcher.methods.values():
-            by_service.setdefault(method.service, {})[method.name] = _handler(dispatcher, method)
+            by_service.setdefault(method.service, {})[method.name] = _handler(dispatcher, method, self._max_bytes)
         handlers = [grpc.method_handlers_generic_handler(service, found) for service, found in by_service.items()]
         # Asked in order: what nobody before it knows is unknown.
         self._server.add_generic_rpc_handlers((*handlers, _Unknown()))
@@ -85,18 +86,18 @@ class _Unknown(grpc.GenericRpcHandler):  # type: ignore[type-arg]
         return grpc.stream_stream_rpc_method_handler(refuse)
 
 
-def _handler(dispatcher: Dispatcher, method: Method) -> "grpc.RpcMethodHandler[Any, Any]":
+def _handler(dispatcher: Dispatcher, method: Method, max_bytes: int) -> "grpc.RpcMethodHandler[Any, Any]":
     """Handlers take and give bytes: a message that does not parse is answered in our words, not by the library."""
     if method.is_server_streaming:
-        return grpc.unary_stream_rpc_method_handler(_stream(dispatcher, method))
-    return grpc.unary_unary_rpc_method_handler(_unary(dispatcher, method))
+        return grpc.unary_stream_rpc_method_handler(_stream(dispatcher, method, max_bytes))
+    return grpc.unary_unary_rpc_method_handler(_unary(dispatcher, method, max_bytes))
 
 
-def _unary(dispatcher: Dispatcher, method: Method) -> Callable[..., Any]:
+def _unary(dispatcher: Dispatcher, method: Method, max_bytes: int) -> Callable[..., Any]:
     async def handle(data: bytes, context: Context) -> bytes:
         call = _new_call(dispatcher, method, context)
         try:
-            response = await dispatcher.unary(call, _reader(method, data))
+            response = await dispatcher.unary(call, _reader(method, data, max_bytes))
         except TreadleError as raised:
             error = raised
         else:
@@ -109,12 +110,12 @@ def _unary(dispatcher: Dispatcher, method: Method) -> Callable[..., Any]:
     return handle
 
 
-def _stream(dispatcher: Dispatcher, method: Method) -> Callable[..., Any]:
+def _stream(dispatcher: Dispatcher, method: Method, max_bytes: int) -> Callable[..., Any]:
     # Writes to the context, so that a cancellation while the client is slow ends the handler here and now.
     async def handle(data: bytes, context: Context) -> None:
         call = _new_call(dispatcher, method, context)
         try:
-            async with aclosing(dispatcher.stream(call, _reader(method, data))) as responses:
+            async with aclosing(dispatcher.stream(call, _reader(method, data, max_bytes))) as responses:
                 is_first = True
                 async for response in responses:
                     if is_first and call.response_headers:
@@ -136,8 +137,10 @@ def _new_call(dispatcher: Dispatcher, method: Method, context: Context) -> Call:
     return dispatcher.new_call(method, metadata, context.time_remaining())
 
 
-def _reader(method: Method, data: bytes) -> Read:
+def _reader(method: Method, data: bytes, max_bytes: int) -> Read:
     async def read() -> Message:
+        if len(data) > max_bytes:
+            raise BodyTooLargeError(max_bytes)
         try:
             return method.request_type.FromString(data)
         except DecodeError:
@@ -171,7 +174,7 @@ def _options(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.so_reuseport", 0),
         ("grpc.server.max_pending_requests", MAX_PENDING),
         ("grpc.server.max_pending_requests_hard_limit", 2 * MAX_PENDING),
-        ("grpc.max_receive_message_length", settings.max_message_bytes + MESSAGE_SLACK_BYTES),
+        ("grpc.max_receive_message_length", READ_BEYOND * settings.max_message_bytes),
         ("grpc.keepalive_time_ms", KEEPALIVE_EVERY_MS),
         ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
         ("grpc.keepalive_permit_without_calls", 1),

@@ -5,6 +5,8 @@ from pathlib import Path
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from mesh.limits import MAX_MESSAGE_BYTES
+
 
 class Settings(BaseSettings):
     """Everything a process is told from outside. Each field is `TREADLE_<NAME>` in the environment."""
@@ -30,7 +32,7 @@ class Settings(BaseSettings):
     access_token_ttl_s: int = Field(900, ge=30, le=86400, description="Life of an access token")
     refresh_token_ttl_s: int = Field(30 * 86400, ge=60, description="Life of a refresh token")
 
-    max_message_bytes: int = Field(4 * 1024 * 1024, description="Largest request and response message")
+    max_message_bytes: int = Field(MAX_MESSAGE_BYTES, ge=1024, description="Largest request, at the edge and at both doors")
     max_concurrent_calls: int = Field(1000, ge=1, description="Unary calls at work in this process; more are refused with RetryInfo")
     max_concurrent_streams: int = Field(4000, ge=1, description="Streams open in this process; more are refused with RetryInfo")
     drain_s: float = Field(10.0, ge=0, description="How long a stopping process finishes what it has in hand")

@@ -12,6 +12,8 @@ from google.rpc.status_pb2 import Status
 from mesh import errors
 from mesh.errors import Code, TreadleError, Violation
 
+# The metadata that carries a status over gRPC.
+DETAILS = "grpc-status-details-bin"
 # What a caller waits before a repeat when the error does not say.
 DEFAULT_RETRY_AFTER_S = 1.0
 

@@ -6,7 +6,7 @@ from typing import Any
 from mesh.contract import Method
 from mesh.edge.authentication import jwt_filter
 from mesh.edge.clusters import all_clusters
-from mesh.edge.replies import MAX_BODY_BYTES, local_reply_config
+from mesh.edge.replies import local_reply_config
 from mesh.edge.routes import all_routes
 from mesh.edge.targets import EdgeTargets, split
 
@@ -49,11 +49,11 @@ def _listener(methods: Mapping[str, Method], targets: EdgeTargets) -> Json:
         # With port sharing another server could silently take a part of the calls.
         "enable_reuse_port": False,
         "per_connection_buffer_limit_bytes": 1024 * 1024,
-        "filter_chains": [{"filters": [_connection_manager(methods, targets.issuer)]}],
+        "filter_chains": [{"filters": [_connection_manager(methods, targets)]}],
     }
 
 
-def _connection_manager(methods: Mapping[str, Method], issuer: str) -> Json:
+def _connection_manager(methods: Mapping[str, Method], targets: EdgeTargets) -> Json:
     return {
         "name": "envoy.filters.network.http_connection_manager",
         "typed_config": {
@@ -74,22 +74,22 @@ def _connection_manager(methods: Mapping[str, Method], issuer: str) -> Json:
             "request_timeout": "120s",
             "stream_idle_timeout": "300s",
             "upgrade_configs": [{"upgrade_type": "websocket", "enabled": False}],
-            "local_reply_config": local_reply_config(),
-            "http_filters": _filters(methods, issuer),
+            "local_reply_config": local_reply_config(targets.max_body_bytes),
+            "http_filters": _filters(methods, targets),
             "route_config": {"name": "edge", "virtual_hosts": [_virtual_host(methods)]},
             "access_log": [_error_log()],
         },
     }
 
 
-def _filters(methods: Mapping[str, Method], issuer: str) -> list[Json]:
+def _filters(methods: Mapping[str, Method], targets: EdgeTargets) -> list[Json]:
     """In the order in which they see a request."""
     return [
         _filter("header_mutation", "HeaderMutation", mutations={"request_mutations": [_remove_own_headers()]}),
         _filter("cors", "Cors"),
         _filter("grpc_web", "GrpcWeb"),
-        jwt_filter(methods, issuer),
-        _filter("buffer", "Buffer", max_request_bytes=MAX_BODY_BYTES),
+        jwt_filter(methods, targets.issuer),
+        _filter("buffer", "Buffer", max_request_bytes=targets.max_body_bytes),
         _filter("router", "Router"),
     ]
 

@@ -10,7 +10,6 @@ from typing import Any
 import orjson
 
 from mesh.chain.request_id import HEADER as REQUEST_ID
-from mesh.clients import DETAILS
 from mesh.errors import (
     DeadlineExceededError,
     FailedPreconditionError,
@@ -25,12 +24,10 @@ from mesh.errors import (
 )
 from mesh.http.errors import BodyTooLargeError, MediaTypeError, RouteUnknownError
 from mesh.http.responses import error_headers
-from mesh.status import to_json, to_status
+from mesh.limits import MAX_MESSAGE_BYTES
+from mesh.status import DETAILS, to_json, to_status
 
 Json = dict[str, Any]
-
-# Of a REST body, which the edge collects before it passes it on.
-MAX_BODY_BYTES = 10 * 1024 * 1024
 
 _FILTERS = "type.googleapis.com/envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter"
 
@@ -51,35 +48,37 @@ def _jwt(part: str) -> str:
     return f"response.code_details.contains('{part}')"
 
 
-REPLIES = (
-    Reply(_jwt("Jwt_is_missing"), UnauthenticatedError("An access token is needed.", reason="TOKEN_MISSING"), 401),
-    Reply(_jwt("Jwt_is_expired"), UnauthenticatedError("The access token has expired.", reason="TOKEN_EXPIRED"), 401),
-    # Not all that is said of Jwks: a token can name a key that is not there, too.
-    Reply(_jwt("Jwks_remote_fetch_is_failed"), UnavailableError("The keys of tokens are away for now.", reason="KEYS_UNAVAILABLE"), 503),
-    Reply(_jwt("jwt_authn"), UnauthenticatedError("The access token is not valid.", reason="TOKEN_INVALID"), 401),
-    Reply("response.code == 400", InvalidArgumentError("The request is not well-formed HTTP.", reason="BAD_REQUEST")),
-    Reply("response.code == 401", UnauthenticatedError("An access token is needed.")),
-    Reply("response.code == 403", PermissionDeniedError("This is not allowed.", reason="FORBIDDEN")),
-    Reply(
-        "response.code == 404",
-        RouteUnknownError("There is nothing at this path."),
-        grpc_error=UnimplementedError("There is no such method.", reason="METHOD_UNKNOWN"),
-    ),
-    Reply("response.code == 408", DeadlineExceededError("The request did not arrive in time.", reason="REQUEST_TIMEOUT")),
-    Reply("response.code == 413", BodyTooLargeError(MAX_BODY_BYTES)),
-    Reply("response.code == 415", MediaTypeError("The body is of a kind that nobody here reads.")),
-    Reply("response.code == 426", FailedPreconditionError("The protocol of the request is not served here.", reason="UPGRADE_REQUIRED")),
-    Reply("response.code == 429", ResourceExhaustedError("Too many requests. Try again shortly.", reason="RATE_LIMITED")),
-    Reply("response.code == 431", InvalidArgumentError("The headers are too large.", reason="HEADERS_TOO_LARGE")),
-    Reply("response.code == 504", DeadlineExceededError("The service did not answer in time.", reason="UPSTREAM_TIMEOUT")),
-    Reply("response.code == 502 || response.code == 503", UnavailableError("The service is away.", reason="UPSTREAM_UNAVAILABLE"), 503),
-    Reply("response.code >= 500", InternalError("The edge could not serve the request.", reason="EDGE_ERROR")),
-)
+def replies(max_body_bytes: int = MAX_MESSAGE_BYTES) -> tuple[Reply, ...]:
+    """All of them; the first whose condition holds counts. `max_body_bytes` is the size of a REST body that the edge still takes."""
+    return (
+        Reply(_jwt("Jwt_is_missing"), UnauthenticatedError("An access token is needed.", reason="TOKEN_MISSING"), 401),
+        Reply(_jwt("Jwt_is_expired"), UnauthenticatedError("The access token has expired.", reason="TOKEN_EXPIRED"), 401),
+        # Not all that is said of Jwks: a token can name a key that is not there, too.
+        Reply(_jwt("Jwks_remote_fetch_is_failed"), UnavailableError("The keys of tokens are away.", reason="KEYS_UNAVAILABLE"), 503),
+        Reply(_jwt("jwt_authn"), UnauthenticatedError("The access token is not valid.", reason="TOKEN_INVALID"), 401),
+        Reply("response.code == 400", InvalidArgumentError("The request is not well-formed HTTP.", reason="BAD_REQUEST")),
+        Reply("response.code == 401", UnauthenticatedError("An access token is needed.")),
+        Reply("response.code == 403", PermissionDeniedError("This is not allowed.", reason="FORBIDDEN")),
+        Reply(
+            "response.code == 404",
+            RouteUnknownError("There is nothing at this path."),
+            grpc_error=UnimplementedError("There is no such method.", reason="METHOD_UNKNOWN"),
+        ),
+        Reply("response.code == 408", DeadlineExceededError("The request did not arrive in time.", reason="REQUEST_TIMEOUT")),
+        Reply("response.code == 413", BodyTooLargeError(max_body_bytes)),
+        Reply("response.code == 415", MediaTypeError("The body is of a kind that nobody here reads.")),
+        Reply("response.code == 426", FailedPreconditionError("This protocol is not served here.", reason="UPGRADE_REQUIRED")),
+        Reply("response.code == 429", ResourceExhaustedError("Too many requests. Try again shortly.", reason="RATE_LIMITED")),
+        Reply("response.code == 431", InvalidArgumentError("The headers are too large.", reason="HEADERS_TOO_LARGE")),
+        Reply("response.code == 504", DeadlineExceededError("The service did not answer in time.", reason="UPSTREAM_TIMEOUT")),
+        Reply("response.code == 502 || response.code == 503", UnavailableError("The service is away.", reason="UPSTREAM_UNAVAILABLE"), 503),
+        Reply("response.code >= 500", InternalError("The edge could not serve the request.", reason="EDGE_ERROR")),
+    )
 
 
-def local_reply_config() -> Json:
+def local_reply_config(max_body_bytes: int) -> Json:
     """The `local_reply_config` of the connection manager."""
-    return {"mappers": [mapper for reply in REPLIES for mapper in (_for_grpc(reply), _for_rest(reply))]}
+    return {"mappers": [mapper for reply in replies(max_body_bytes) for mapper in (_for_grpc(reply), _for_rest(reply))]}
 
 
 def _for_rest(reply: Reply) -> Json:

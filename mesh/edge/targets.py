@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from mesh.limits import MAX_MESSAGE_BYTES
+
 
 @dataclass(frozen=True, slots=True)
 class Doors:
@@ -18,7 +20,7 @@ class EdgeTargets:
     """What the edge listens on and routes to.
 
     `services` maps a domain (`graph`) to the doors of the process that serves it. `listen` is `host:port`; `admin_socket` a Unix socket
-    that only its owner can use. `issuer` is what access tokens must name.
+    that only its owner can use. `issuer` is what access tokens must name. `max_body_bytes` is the limit of the doors behind it.
     """
 
     listen: str
@@ -26,6 +28,7 @@ class EdgeTargets:
     issuer: str
     services: Mapping[str, Doors]
     gateway: Doors
+    max_body_bytes: int = MAX_MESSAGE_BYTES
 
 
 def split(address: str) -> tuple[str, int]:

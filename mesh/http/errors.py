@@ -31,13 +31,13 @@ class VerbNotAllowedError(UnimplementedError):
 
 
 class BodyTooLargeError(InvalidArgumentError):
-    """The body is larger than a message may be."""
+    """The body is larger than a message may be; the gRPC door says the same of its messages."""
 
     default_reason = "BODY_TOO_LARGE"
 
     def __init__(self, max_bytes: int) -> None:
         """`max_bytes` is the limit that was hit."""
-        super().__init__(f"The body is larger than {max_bytes} bytes.", metadata={"max_bytes": str(max_bytes)})
+        super().__init__(f"The request is larger than {max_bytes} bytes.", metadata={"max_bytes": str(max_bytes)})
 
 
 class ClientGoneError(TreadleError):

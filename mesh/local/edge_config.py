@@ -13,7 +13,7 @@ from mesh.edge.targets import Doors, EdgeTargets
 
 
 def to_json(targets: EdgeTargets) -> str:
-    """The targets as the process reads them. An empty issuer means the one of the settings."""
+    """The targets as the process reads them. An empty issuer means the one of the settings, which give the limit of bodies too."""
     return json.dumps(asdict(targets), default=str)
 
 
@@ -35,8 +35,9 @@ def main() -> None:
     from mesh.edge.config import edge_config  # noqa: PLC0415
     from mesh.settings import Settings  # noqa: PLC0415
 
-    targets = from_json(sys.stdin.read())
-    json.dump(edge_config(methods(), replace(targets, issuer=targets.issuer or Settings().issuer)), sys.stdout, indent=1)
+    targets, settings = from_json(sys.stdin.read()), Settings()
+    targets = replace(targets, issuer=targets.issuer or settings.issuer, max_body_bytes=settings.max_message_bytes)
+    json.dump(edge_config(methods(), targets), sys.stdout, indent=1)
 
 
 if __name__ == "__main__":

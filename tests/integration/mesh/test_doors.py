@@ -24,11 +24,12 @@ from treadle.user.v1.user_service_pb2_grpc import UserServiceStub
 from mesh import errors
 from mesh.call import Call, Caller, current_call
 from mesh.chain.errors import MASKED
-from mesh.clients import DETAILS, Clients
+from mesh.clients import Clients
 from mesh.contract import methods
 from mesh.host import Host, hosted
 from mesh.identity.service_token import ServiceTokens
 from mesh.settings import Settings
+from mesh.status import DETAILS
 from tests.integration.mesh.hosts import SECRET, Mesh, local_settings
 
 GET_ME = methods()["/treadle.user.v1.UserService/GetMe"]

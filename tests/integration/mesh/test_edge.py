@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -16,11 +17,14 @@ from treadle.user.v1.user_service_pb2 import GetMeRequest, GetMeResponse
 from treadle.user.v1.user_service_pb2_grpc import UserServiceStub
 
 from mesh import errors
+from mesh.clients import error_of
 from mesh.errors import TreadleError
 from mesh.host import Host, hosted
 from mesh.http.errors import BodyTooLargeError, MediaTypeError, RouteUnknownError, VerbNotAllowedError, http_status
 from mesh.identity.service_token import HEADER, ServiceTokens
+from mesh.limits import MAX_MESSAGE_BYTES
 from mesh.settings import Settings
+from mesh.status import to_json
 from tests.integration.mesh.edges import edge_before
 from tests.integration.mesh.hosts import Mesh, local_settings
 
@@ -193,11 +197,19 @@ class TestErrors:
         assert reason_of(as_json, MediaTypeError) == "MEDIA_TYPE_UNSUPPORTED"
         assert reason_of(await client.get(GET_ME, headers=token), MediaTypeError) == "MEDIA_TYPE_UNSUPPORTED"
 
-    @pytest.mark.parametrize("size", [5, 11])
-    async def test_large_bodies(self, client: httpx.AsyncClient, token: dict[str, str], size: int) -> None:
-        headers = {**token, "content-type": "application/json"}
-        answer = await client.patch("/v1/users/me", content=b" " * size * 1024 * 1024, headers=headers)
-        assert reason_of(answer, BodyTooLargeError) == "BODY_TOO_LARGE"
+    async def test_too_large_a_request_is_refused_in_the_same_words_everywhere(
+        self, client: httpx.AsyncClient, channel: grpc.aio.Channel, token: dict[str, str]
+    ) -> None:
+        headers, over = {**token, "content-type": "application/json"}, MAX_MESSAGE_BYTES + 1
+        expected = json.loads(to_json(BodyTooLargeError(MAX_MESSAGE_BYTES)))
+        get_me: Any = channel.unary_unary(GET_ME, request_serializer=bytes, response_deserializer=bytes)
+        for size in (over, 3 * over):
+            answer = await client.patch("/v1/users/me", content=b" " * size, headers=headers)
+            assert reason_of(answer, BodyTooLargeError) == "BODY_TOO_LARGE"
+            assert answer.json() == expected
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await get_me(b"\0" * size, metadata=tuple(token.items()))
+            assert json.loads(to_json(error_of(caught.value, "user"))) == expected
 
     async def test_a_service_that_is_away(self, client: httpx.AsyncClient, channel: grpc.aio.Channel, token: dict[str, str]) -> None:
         answer = await client.get("/v1/graphs", headers=token)

@@ -2,7 +2,8 @@
 
 import base64
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
+from typing import cast
 
 import grpc
 import grpc.aio
@@ -15,11 +16,10 @@ from treadle.graph.v1.graph_service_pb2_grpc import GraphServiceStub
 from treadle.user.v1.user_service_pb2 import GetMeRequest, GetMeResponse
 from treadle.user.v1.user_service_pb2_grpc import UserServiceStub
 
-from mesh.clients import DETAILS
 from mesh.errors import Code, TreadleError
 from mesh.host import Host, hosted
 from mesh.settings import Settings
-from mesh.status import from_status
+from mesh.status import DETAILS, from_status
 from tests.integration.mesh.edges import edge_before
 from tests.integration.mesh.hosts import Mesh, local_settings
 
@@ -83,7 +83,7 @@ def refused_tokens(mesh: Mesh, local: Settings) -> dict[str, str]:
 
 def typed(failure: grpc.aio.AioRpcError) -> TreadleError:
     """The error in the details of a failed call, which must agree with its status."""
-    trailing = failure.trailing_metadata() or ()
+    trailing = cast(Iterable[tuple[str, str | bytes]], failure.trailing_metadata() or ())
     [packed] = [value for name, value in trailing if name == DETAILS]
     assert isinstance(packed, bytes)
     status = Status.FromString(packed)

@@ -9,7 +9,7 @@ import pytest
 
 from mesh.contract import methods
 from mesh.edge.config import edge_config
-from mesh.edge.replies import REPLIES
+from mesh.edge.replies import replies
 from mesh.edge.routes import all_routes, path_matcher
 from mesh.edge.targets import Doors, EdgeTargets
 from mesh.http.errors import http_status
@@ -98,7 +98,7 @@ def test_what_is_no_grpc_does_not_get_to_a_grpc_door() -> None:
 def test_each_reply_of_envoy_has_the_status_of_its_error_over_our_own_door() -> None:
     own = {400, 401, 403, 404, 413, 415, 429, 503, 504}
     seen = set()
-    for reply in REPLIES:
+    for reply in replies():
         for text in re.findall(r"response\.code == (\d+)", reply.condition):
             seen.add(int(text))
             if int(text) in own:
