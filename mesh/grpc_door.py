@@ -19,6 +19,7 @@ from mesh.contract import Method, services
 from mesh.dispatch import Dispatcher, Read
 from mesh.errors import InvalidArgumentError, TreadleError, UnimplementedError
 from mesh.http.errors import BodyTooLargeError
+from mesh.limits import READ_BEYOND
 from mesh.settings import Settings
 from mesh.status import DETAILS, to_status
 
@@ -28,8 +29,6 @@ KEEPALIVE_EVERY_MS = 60_000
 KEEPALIVE_TIMEOUT_MS = 20_000
 # Clients of the mesh ping every 30 s; more often than this they are sent away.
 MIN_PING_EVERY_MS = 10_000
-# Messages beyond the limit are read up to so many times of it, to be refused in our words; the library refuses larger ones in its own.
-READ_BEYOND = 4
 
 _REFLECTION_V1 = "grpc.reflection.v1.ServerReflection"
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
@@ -174,6 +173,7 @@ def _options(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.so_reuseport", 0),
         ("grpc.server.max_pending_requests", MAX_PENDING),
         ("grpc.server.max_pending_requests_hard_limit", 2 * MAX_PENDING),
+        # What is larger still the library refuses in its own words.
         ("grpc.max_receive_message_length", READ_BEYOND * settings.max_message_bytes),
         ("grpc.keepalive_time_ms", KEEPALIVE_EVERY_MS),
         ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),

@@ -9,6 +9,7 @@ from mesh.edge.clusters import all_clusters
 from mesh.edge.replies import local_reply_config
 from mesh.edge.routes import all_routes
 from mesh.edge.targets import EdgeTargets, split
+from mesh.limits import READ_BEYOND
 
 Json = dict[str, Any]
 
@@ -89,7 +90,7 @@ def _filters(methods: Mapping[str, Method], targets: EdgeTargets) -> list[Json]:
         _filter("cors", "Cors"),
         _filter("grpc_web", "GrpcWeb"),
         jwt_filter(methods, targets.issuer),
-        _filter("buffer", "Buffer", max_request_bytes=targets.max_body_bytes),
+        _filter("buffer", "Buffer", max_request_bytes=READ_BEYOND * targets.max_body_bytes),
         _filter("router", "Router"),
     ]
 
