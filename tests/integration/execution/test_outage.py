@@ -1,6 +1,7 @@
 """PostgreSQL and NATS that go away in the middle of runs, and what callers and runs see of it."""
 
 import asyncio
+import os
 import secrets
 import shutil
 import signal
@@ -8,21 +9,35 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 from pathlib import Path
 
+import grpc
+import grpc.aio
 import pytest
 import pytest_asyncio
+from google.rpc.error_details_pb2 import RetryInfo
+from google.rpc.status_pb2 import Status
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import HealthStub
 from pydantic import SecretStr
+from treadle.execution.v1 import execution_service_pb2 as pb
 
 from mesh.errors import UnavailableError
+from mesh.host import find_services, hosted
 from mesh.local import nats, postgres
 from mesh.local.ports import free_port
 from mesh.local.program import Program, running
 from mesh.migrate import migrate
 from mesh.settings import Settings
+from tests.integration.execution.api import SERVICES, Api
 from tests.integration.execution.conftest import Lab, lab_on
-from tests.integration.execution.graphs import PAUSE, chain
+from tests.integration.execution.graphs import PAUSE, TOUCH, chain
 from tests.integration.execution.test_crash import check
+from tests.integration.execution.touch import Touches
+
+# How long servers stay away; longer ones by TREADLE_OUTAGE_SECONDS.
+AWAY_S = float(os.environ.get("TREADLE_OUTAGE_SECONDS", "3"))
 
 
 class Server:
@@ -67,7 +82,7 @@ async def frail(settings: Settings, servers_home: Path) -> AsyncIterator[Frail]:
     await bus.start()
     try:
         await postgres.create_database(port, password)
-        await migrate(own, [point.load() for point in entry_points(group="treadle.services") if point.name == "execution"])
+        await migrate(own, [point.load() for point in entry_points(group="treadle.services") if find_spec(point.module)])
         async with lab_on(own) as lab:
             yield Frail(lab, database, bus, home)
             await database.start()
@@ -123,3 +138,74 @@ async def test_a_bus_that_loses_everything_costs_time_only(frail: Frail) -> None
         await lab.until(lambda: asyncio.sleep(0, lab.notices.bus), lambda bus: bus is not None and bus.is_connected)
         await check(lab, (await lab.create(graph_id, X=1)).record.id, 12)
     await frail.postgres.stop()
+
+
+async def health_of(channel: grpc.aio.Channel, service: str) -> int:
+    """What the process says of a service."""
+    status: int = (await HealthStub(channel).Check(HealthCheckRequest(service=service))).status
+    return status
+
+
+async def test_callers_and_health_are_told_that_the_database_is_away(frail: Frail) -> None:
+    lab = frail.lab
+    async with (
+        hosted(find_services(SERVICES), lab.settings) as host,
+        grpc.aio.insecure_channel(host.grpc_address) as channel,
+        lab.worker() as worker,
+    ):
+        person = await Api(channel).person()
+        graph_id = await person.save(chain(20))
+        before = [(await person.create(graph_id, X="1")).id for _ in range(10)]
+        await frail.postgres.stop()
+        service = "treadle.execution.v1.ExecutionService"
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await person.create(graph_id, X="1")
+        assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+        status = Status.FromString(dict(caught.value.trailing_metadata() or ())["grpc-status-details-bin"])  # type: ignore[arg-type,index]
+        assert any(detail.Is(RetryInfo.DESCRIPTOR) for detail in status.details)
+        await lab.until(lambda: health_of(channel, service), lambda found: found == HealthCheckResponse.NOT_SERVING)
+        await lab.until(lambda: asyncio.sleep(0, worker.is_healthy), lambda is_healthy: not is_healthy)
+        await asyncio.sleep(AWAY_S)
+        await frail.postgres.start()
+        await lab.until(lambda: health_of(channel, service), lambda found: found == HealthCheckResponse.SERVING)
+        after = (await person.create(graph_id, X="1")).id
+        for execution_id in (*before, after):
+            events = await person.watch(execution_id)
+            assert [event.seq for event in events] == list(range(1, len(events) + 1))
+            assert events[-1].kind == pb.EVENT_KIND_EXECUTION_COMPLETED
+        await lab.until(lambda: asyncio.sleep(0, worker.is_healthy), bool)
+
+
+async def test_effects_at_work_survive_an_outage_of_the_database(frail: Frail, touches: Touches) -> None:
+    lab = frail.lab
+    graph_id = await lab.graph(chain(1, TOUCH, seconds=AWAY_S / 2))
+    # Leases run out long before the database is back; whoever comes back first must not take the runs of those who live.
+    async with lab.worker(), lab.worker():
+        ids = [(await lab.create(graph_id, X=at)).record.id for at in range(10)]
+        await lab.until(touches.some, lambda _: len(touches.firings()) == len(ids))
+        await frail.postgres.stop()
+        await asyncio.sleep(AWAY_S)
+        await frail.postgres.start()
+        for execution_id in ids:
+            assert not await check(lab, execution_id, 3), "a run was taken from a worker that lives"
+    assert len(touches.firings()) == len(ids)
+
+
+async def test_without_the_bus_runs_start_end_and_are_watched(frail: Frail) -> None:
+    lab = frail.lab
+    graph_id = await lab.graph(chain(5, PAUSE, seconds=0.1))
+    async with lab.worker():
+        flying = [(await lab.create(graph_id, X=at)).record.id for at in range(5)]
+        await frail.nats.stop()
+        ids = flying + [(await lab.create(graph_id, X=at)).record.id for at in range(5)]
+        watched = await asyncio.gather(*(follow(lab, execution_id) for execution_id in ids))
+        await asyncio.sleep(AWAY_S)
+        await frail.nats.start()
+        watched.append(await follow(lab, (await lab.create(graph_id, X=1)).record.id))
+        for seqs in watched:
+            assert seqs == list(range(1, len(seqs) + 1))
+
+
+async def follow(lab: Lab, execution_id: str) -> list[int]:
+    """The seqs that a subscriber sees, to the terminal event."""
+    return [event.seq async for batch in lab.history.watch(await lab.get(execution_id), 0, lab.notices.bus) for event in batch]
