@@ -46,7 +46,7 @@ class _Asked:
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
     group = typer.Typer(help="Measures a running stack through its public API.", no_args_is_help=True)
-    for command in (chain, fanout, start, crash):
+    for command in (chain, fanout, start, crash, parked):
         group.command()(command)
     app.add_typer(group, name="bench")
 
@@ -100,6 +100,17 @@ def crash(
     _bench(workloads.chain(nodes, effect), _Asked(runs, in_flight, is_crash=True), home, is_json)
 
 
+def parked(runs: Runs = 10_000, in_flight: InFlight = 32, home: Home = NO_HOME, is_json: AsJson = False) -> None:
+    """Executions that wait for an hour: the memory they cost the stack. They are cancelled afterwards."""
+    import uvloop
+
+    from mesh.cli import parked
+    from mesh.cli.session import Session
+
+    with Session(home) as session:
+        _say(uvloop.run(parked.measure(session, _state(session), runs, in_flight)), is_json)
+
+
 def _bench(workload: "Workload", asked: _Asked, home: Any, is_json: bool) -> None:
     import uvloop
 
@@ -107,13 +118,17 @@ def _bench(workload: "Workload", asked: _Asked, home: Any, is_json: bool) -> Non
 
     with Session(home) as session:
         document = uvloop.run(_measure(session, workload, asked))
+    _say(document, is_json)
+    if document["failed"] or document.get("faults"):
+        raise typer.Exit(Exit.FAILED)
+
+
+def _say(document: dict[str, Any], is_json: bool) -> None:
     if is_json:
         say_json(document)
     else:
         for name, value in document.items():
             say(f"{name:<32} {value}")
-    if document["failed"] or document.get("faults"):
-        raise typer.Exit(Exit.FAILED)
 
 
 async def _measure(session: "Session", workload: "Workload", asked: _Asked) -> dict[str, Any]:

@@ -89,6 +89,11 @@ class Client:
         found: dict[str, Any] = orjson.loads(answer.body)
         return found
 
+    async def cancel(self, execution_id: str) -> None:
+        """Stops an execution."""
+        tail = self._tail.removesuffix(b"\r\n") + b"content-type: application/json\r\ncontent-length: 2\r\n\r\n"
+        await self._call(b"POST /v1/executions/" + execution_id.encode() + b":cancel" + tail, b"{}")
+
     async def events(self, execution_id: str) -> list[dict[str, Any]]:
         """All events so far, as REST shows them."""
         found: list[dict[str, Any]] = []

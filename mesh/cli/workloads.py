@@ -7,6 +7,7 @@ from typing import Any
 # Ids that the catalogue of every stack has.
 STORE_VALUE = "1ff065e9-88e8-4358-9d82-8dc91f622ba9"
 PRINT = "f3b1c1b2-4c4f-4f0d-8d2f-4c4f0d8d2f4c"
+DELAY = "5d3f0d0e-6d7c-4c62-9a7b-1f5f0f0c4f1a"
 STEP_THROUGH = "f66a3543-28d3-4ab5-8945-9b336371e2ce"
 
 Json = dict[str, Any]
@@ -52,6 +53,11 @@ def fanout(width: int) -> Workload:
 def start() -> Workload:
     """A single node: what remains is the way to the worker and back."""
     return Workload("start", {"name": "bench start", "nodes": [_node("only", STORE_VALUE, {"input": "go"})], "links": []}, 1)
+
+
+def waiting() -> Workload:
+    """A single node that waits for an hour."""
+    return Workload("waiting", {"name": "bench waiting", "nodes": [_node("only", DELAY, {"input": "go", "seconds": 3600})], "links": []}, 1)
 
 
 def _node(node_id: str, block_id: str, constants: Json) -> Json:
