@@ -28,7 +28,7 @@ async def measure(session: Session, state: StackState, runs: int, in_flight: int
 
     async def park(client: Client, _: int) -> str:
         execution_id = await client.create(str(uuid.uuid4()))
-        while (await client.events(execution_id))[-1]["kind"] != _WAITING:
+        while (await client.events(execution_id))[-1]["kind"] != _WAITING:  # noqa: ASYNC110 - nothing tells of it
             await asyncio.sleep(_POLL_S)
         return execution_id
 
@@ -54,8 +54,7 @@ async def _spread(clients: list[Client], items: Iterable[Any], step: Callable[[C
     left, results = iter(items), []
 
     async def work(client: Client) -> None:
-        for item in left:
-            results.append(await step(client, item))
+        results.extend([await step(client, item) for item in left])
 
     async with asyncio.TaskGroup() as group:
         for client in clients:
