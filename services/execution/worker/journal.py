@@ -18,6 +18,8 @@ from services.execution.worker.hooks import hook
 
 _log = get_logger("execution.journal")
 
+# From the end of a commit a run takes so many turns of the loop to its next events: its block runs, then the run goes on.
+_TURNS = 5
 # A longer pause only delays the recovery; the database refuses cheaply while it is down.
 _RETRY_PAUSE_S = 0.25
 # A statement that takes longer counts as lost; whether it was committed is found out afterwards.
@@ -193,7 +195,7 @@ class Journal:
         self._lease_s = lease_s
         self._on_last = on_last
         self._dirty: set[Author] = set()
-        self._group: GroupCommit[Author] = GroupCommit(self._commit)
+        self._group: GroupCommit[Author] = GroupCommit(self._commit, turns=_TURNS)
 
     def add(self, author: Author) -> None:
         """Notes that `author` has something to write. Returns at once; further events until the commit starts go with it."""
