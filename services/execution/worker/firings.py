@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from services.block.sdk import BlockContext, BlockError, Child, Review, Timer, Wait
+from services.block.sdk.policy import OnInterrupt
 from services.execution.engine.events import EventKind
 from services.execution.engine.state import Firing, State
 from services.execution.engine.waits import WaitKind, approval, interruption_value, retry_value, review_value, timer_value
@@ -61,6 +62,29 @@ class Firings:
         """Records an event; what became ready by it is to be begun."""
         self.ready.extend(self._recorder.record(kind, firing, **details))
 
+    def settle(self) -> None:
+        """Decides about what an earlier worker left at work: run again, failed, or a matter for a person."""
+        again = [firing for firing in list(self.started.values()) if self._may_repeat(firing)]
+        self.ready.extendleft(reversed(again))
+
+    def _may_repeat(self, firing: Firing) -> bool:
+        says = None if firing.course is None else firing.course.may_repeat
+        policy = self._tools.executor.on_interrupt(firing.node)
+        if says or policy is OnInterrupt.RETRY or self._is_before_wait(firing):
+            return True
+        if says is None and policy is OnInterrupt.ASK:
+            self.wait(firing, EventKind.NODE_REVIEW, interruption_value(_QUESTION))
+        else:
+            self.end(firing, EventKind.NODE_FAILED, error=INTERRUPTED)
+        return False
+
+    def _is_before_wait(self, firing: Firing) -> bool:
+        """True when a firing had not come to its wait yet, so its block has not run."""
+        try:
+            return not firing.has_answer and self._tools.executor.wait_for(firing, self.context(firing)) is not None
+        except BlockError:
+            return True
+
     def start(self, firing: Firing) -> None:
         """An attempt begins, or goes on with an answer."""
         self.started[firing.index] = firing
@@ -105,7 +129,8 @@ class Firings:
         """It has ended."""
         self.started.pop(firing.index, None)
         self.record(kind, firing, error=error)
-        self._measure(firing, firing.status.name)
+        if firing.status.is_ended:
+            self._measure(firing, firing.status.name)
 
     # --- Waits --------------------------------------------------------------------------------------------------------------------------
 
@@ -141,10 +166,6 @@ class Firings:
             raise BlockError("what is to be reviewed cannot be written as JSON", kind=type(error).__name__) from error
         if firing.wait is not None and (firing.node.index in self._state.auto_approved or self._claim.dry_run):
             self.answer(firing, approval(firing.wait))
-
-    def ask_again(self, firing: Firing) -> None:
-        """A person is asked whether a firing that was cut off runs again."""
-        self.wait(firing, EventKind.NODE_REVIEW, interruption_value(_QUESTION))
 
     def wait(self, firing: Firing, kind: EventKind, value: dict[str, Any], *, error: str = "") -> None:
         """It waits from now on."""

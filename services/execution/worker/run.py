@@ -9,21 +9,19 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
-from mesh import jsontext
 from mesh.logs import get_logger
 from services.block.sdk import BlockError, Child
 from services.block.sdk.policy import OnInterrupt
 from services.block.sdk.run import Suspended
 from services.execution.engine.events import EventKind
-from services.execution.engine.outcome import Conclusion, child_answer, conclude
 from services.execution.engine.state import Firing, State
 from services.execution.engine.waits import child_value
-from services.execution.worker.firings import INTERRUPTED, Firings, now_us
+from services.execution.worker.endings import ending_of, parking_of
+from services.execution.worker.firings import Firings, now_us
 from services.execution.worker.hooks import hook
-from services.execution.worker.journal import Ending, Parking
 from services.execution.worker.leases import Claim
 from services.execution.worker.limits import LimitReachedError, Limits
 from services.execution.worker.quarantine import GIVEN_UP, MAX_ATTEMPTS
@@ -112,25 +110,30 @@ class Run:
         Raises whatever the engine did not expect; the journal is as it was recorded until then.
         """
         alarm: asyncio.TimerHandle | None = None
-        try:
-            self._resume()
-            limits = Limits(self._tools.settings, self.state)
-            alarm = asyncio.get_running_loop().call_later(limits.left_s(now_us()), self._hit, limits.too_long)
-            while not self._is_done():
-                self._advance()
-                if not self._is_done():
-                    self._waits.attend()
-                    await self._wake.wait()
-                    self._wake.clear()
-            await self.recorder.settle()
-            return self._is_stopping and not self._is_over and not self.recorder.is_fenced
-        finally:
-            if alarm is not None:
-                alarm.cancel()
-            await self._waits.close()
-            await self._drop_tasks()
+        # Spans of firings belong to this one: their tasks are made within it.
+        with self._tools.tracer.start_as_current_span("engine.run", attributes={"execution_id": self.claim.execution_id}):
+            try:
+                self._resume()
+                limits = Limits(self._tools.settings, self.state)
+                alarm = asyncio.get_running_loop().call_later(limits.left_s(now_us()), self._hit, limits.too_long)
+                await self._drive()
+                await self.recorder.settle()
+                return self._is_stopping and not self._is_over and not self.recorder.is_fenced
+            finally:
+                if alarm is not None:
+                    alarm.cancel()
+                await self._waits.close()
+                await self._drop_tasks()
 
     # --- Driving ------------------------------------------------------------------------------------------------------------------------
+
+    async def _drive(self) -> None:
+        while not self._is_done():
+            self._advance()
+            if not self._is_done():
+                self._waits.attend()
+                await self._wake.wait()
+                self._wake.clear()
 
     def _is_done(self) -> bool:
         if self._fault is not None:
@@ -141,30 +144,10 @@ class Run:
         """Records that this worker has the run, and settles what the one before left at work."""
         is_first = not self.state.started_us
         self._firings.record(EventKind.EXECUTION_STARTED if is_first else EventKind.EXECUTION_RESUMED)
-        again = [firing for firing in list(self._firings.started.values()) if self._may_repeat(firing)]
-        self._firings.ready.extendleft(reversed(again))
+        self._firings.settle()
         if self.claim.attempts > MAX_ATTEMPTS:
             _log.error("run_given_up", execution_id=self.claim.execution_id, attempts=self.claim.attempts)
             self._end(EventKind.EXECUTION_FAILED, GIVEN_UP, is_dead=True)
-
-    def _may_repeat(self, firing: Firing) -> bool:
-        """Whether a firing that was cut off runs again now; if not, it has failed or a person is asked."""
-        says = None if firing.course is None else firing.course.may_repeat
-        policy = self._executor.on_interrupt(firing.node)
-        if says or policy is OnInterrupt.RETRY or self._is_before_wait(firing):
-            return True
-        if says is None and policy is OnInterrupt.ASK:
-            self._firings.ask_again(firing)
-        else:
-            self._firings.end(firing, EventKind.NODE_FAILED, error=INTERRUPTED)
-        return False
-
-    def _is_before_wait(self, firing: Firing) -> bool:
-        """True when a firing had not come to its wait yet, so its block has not run."""
-        try:
-            return not firing.has_answer and self._executor.wait_for(firing, self._firings.context(firing)) is not None
-        except BlockError:
-            return True
 
     def _advance(self) -> None:
         """Starts what is ready, for one slice of time, and ends or parks the run when nothing is left."""
@@ -279,8 +262,10 @@ class Run:
         self._tasks[firing.index] = asyncio.create_task(self._watch(firing, work), name=f"firing {firing.id}")
 
     async def _watch(self, firing: Firing, work: Awaitable[None]) -> None:
+        attributes = {"execution_id": self.claim.execution_id, "node_execution_id": firing.id, "block_id": firing.node.block_id}
         try:
-            await work
+            with self._tools.tracer.start_as_current_span("engine.firing", attributes=attributes):
+                await work
         except BlockError as error:
             self._firings.fail(firing, error)
         except LimitReachedError as limit:
@@ -329,26 +314,16 @@ class Run:
         for firing in list(self._firings.started.values()):
             self._firings.end(firing, EventKind.NODE_TERMINATED)
         self._firings.record(kind, error=error)
-        self.recorder.seal(self._ending(error, is_dead=is_dead))
+        ending = ending_of(self.claim, self.state, error, is_dead=is_dead)
+        self.recorder.seal(ending)
+        self._tools.meters.run_left(ending.outcome)
         self._wake.set()
-
-    def _ending(self, error: str, *, is_dead: bool) -> Ending:
-        end = conclude(self.state)
-        answer = jsontext.dumps(child_answer(self.state, self.claim.execution_id)) if self.claim.parent_id else ""
-        self._tools.meters.run_left(end.outcome.name)
-        return Ending(end.status.name, end.outcome.name, jsontext.dumps(end.outputs), _stats(end), error, answer, is_dead)
 
     def _park(self) -> None:
         """Lets go of the run until an answer comes or its next timer ends."""
         self._is_over = True
         if self.state.review_count:
             self._firings.record(EventKind.EXECUTION_REVIEW)
-        end = conclude(self.state, self.state.status, now_us=now_us())
-        waits = self._waits
-        self.recorder.seal(Parking(end.status.name, waits.next_us, waits.signals_seen, jsontext.dumps(end.outputs), _stats(end)))
+        self.recorder.seal(parking_of(self.state, self._waits))
         self._tools.meters.run_left("PARKED")
         self._wake.set()
-
-
-def _stats(end: Conclusion) -> str:
-    return jsontext.dumps({**asdict(end.stats), "blocked": [asdict(blocked) for blocked in end.blocked]})

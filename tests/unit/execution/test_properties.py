@@ -96,8 +96,8 @@ class Course:
     def _go_on(self, data: st.DataObject, firing: Firing, attempt: Attempt) -> None:
         choice = data.draw(st.sampled_from(self.moves))
         if choice in WAITS:
-            kind, value = WAITS[choice]
-            self.journal.write(kind, firing, value=value)
+            kind, what = WAITS[choice]
+            self.journal.write(kind, firing, value=what)
             return
         if choice == "complete":
             ready = self.journal.complete(firing)

@@ -1,11 +1,13 @@
 """What a run takes over from an earlier one."""
 
+from typing import Any
+
 from services.execution.engine.dataflow import start
 from services.execution.engine.reuse import Memo
 from services.execution.engine.state import State
 from tests.unit.execution.graphs import EXECUTION_ID, Journal, plan
 
-NODES = {"x": ("pass", {"a": 1}), "p": "pass"}
+NODES: dict[str, Any] = {"x": ("pass", {"a": 1}), "p": "pass"}
 LINKS = ["x.out -> p.a"]
 
 
