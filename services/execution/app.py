@@ -13,6 +13,7 @@ from mesh.streams import ensure_streams
 from services.block.sdk import BlockRegistry
 from services.execution.cancellation import Cancellation
 from services.execution.creation import Creation
+from services.execution.explanations import Explanations
 from services.execution.firings import Firings
 from services.execution.graphs import Graphs
 from services.execution.history import History
@@ -52,6 +53,7 @@ async def build(resources: Resources) -> AsyncIterator[Running]:
         live=live,
         firings=Firings(repository, snapshots, max_parallel_nodes=resources.settings.max_parallel_nodes),
         reviews=Reviews(repository, ReviewRepository(pool), snapshots, notices),
+        explanations=Explanations(repository, snapshots),
         cancellation=Cancellation(repository, Tree(pool), notices),
         wait_reasons=WaitReasons(repository, resources.settings.max_running_per_user),
         notices=notices,

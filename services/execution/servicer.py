@@ -11,13 +11,14 @@ from treadle.type.v1.json_value_pb2 import JsonValue
 
 from mesh import jsontext
 from mesh.call import Call
-from mesh.errors import InvalidArgumentError, UnimplementedError, Violation
+from mesh.errors import InvalidArgumentError, Violation
 from mesh.ids import canonical_uuid
 from mesh.paging import offset_of, offset_token, position_of, position_token
 from services.execution.cancellation import Cancellation
 from services.execution.creation import Creation, Wanted, request_hash
 from services.execution.engine.checks import Problem, problems
 from services.execution.errors import execution_not_found, graph_invalid, input_invalid
+from services.execution.explanations import Explanations
 from services.execution.firings import Firings
 from services.execution.graphs import Graphs
 from services.execution.history import History
@@ -47,6 +48,7 @@ class ExecutionServicer:
         history: History,
         firings: Firings,
         reviews: Reviews,
+        explanations: Explanations,
         cancellation: Cancellation,
         wait_reasons: WaitReasons,
         notices: Notices,
@@ -58,6 +60,7 @@ class ExecutionServicer:
         self._history = history
         self._firings = firings
         self._reviews = reviews
+        self._explanations = explanations
         self._cancellation = cancellation
         self._wait_reasons = wait_reasons
         self._notices = notices
@@ -171,7 +174,8 @@ class ExecutionServicer:
 
     async def explain_execution(self, request: pb.ExplainExecutionRequest, call: Call) -> pb.ExplainExecutionResponse:
         """Why nodes fired as they did."""
-        raise UnimplementedError("Not there yet.")
+        record = await self._own(request.execution_id, call)
+        return pb.ExplainExecutionResponse(nodes=await self._explanations.of(record, request.node_id))
 
     async def _accept(self, wanted: Wanted) -> pb.Execution:
         accepted = await self._creation.create(wanted)

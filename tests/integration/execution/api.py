@@ -42,6 +42,7 @@ class Person:
     """Someone signed in."""
 
     def __init__(self, channel: grpc.aio.Channel, token: str) -> None:
+        self.token = token
         self._metadata = (("authorization", f"Bearer {token}"),)
         self.executions: Any = ExecutionServiceStub(channel)
         self._graphs: Any = GraphServiceStub(channel)
@@ -83,10 +84,11 @@ class Person:
 
 
 class Api:
-    """The services behind one gRPC door."""
+    """The services behind one gRPC door and one for HTTP."""
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
+    def __init__(self, channel: grpc.aio.Channel, http_address: str) -> None:
         self._channel = channel
+        self.http_address = http_address
 
     async def person(self) -> Person:
         """Someone new."""

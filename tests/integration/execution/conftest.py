@@ -185,4 +185,4 @@ def touches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> touch.Touches:
 async def api(migrated: Settings) -> AsyncIterator[Api]:
     """The services in this process."""
     async with hosted(find_services(SERVICES), migrated) as host, grpc.aio.insecure_channel(host.grpc_address) as channel:
-        yield Api(channel)
+        yield Api(channel, host.http_address)
