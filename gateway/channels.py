@@ -13,6 +13,7 @@ from nats.aio.msg import Msg
 from gateway import events
 from gateway.events import EventText
 from gateway.executions import OVERLOADED, Executions, Followed
+from mesh.bus import settled
 from mesh.call import Caller
 from mesh.errors import DeadlineExceededError, ResourceExhaustedError, UnavailableError
 from mesh.streams import GRAPH_HEADER, execution_subject
@@ -28,6 +29,8 @@ _FIRST_PAUSE_S = 0.1
 # What a channel gives: events in order, some at a time.
 Batches = AsyncGenerator[Sequence[EventText], None]
 
+_SUBSCRIBE_TIMEOUT_S = 2.0
+_BUS_FAULTS = (OSError, TimeoutError, nats.errors.Error)
 _AWAY = (UnavailableError, DeadlineExceededError, ResourceExhaustedError)
 
 
@@ -73,7 +76,7 @@ class Channels:
         """
         client = self._client
         if client is None or not client.is_connected:
-            raise UnavailableError("Live events are not available at the moment.", reason="BUS_UNAVAILABLE", retry_after_s=1.0)
+            raise _bus_away()
         waiting: deque[Msg] = deque()
         arrived = asyncio.Event()
         is_late = False
@@ -87,9 +90,15 @@ class Channels:
                 waiting.append(message)
             arrived.set()
 
-        subscription = await client.subscribe(execution_subject(caller.user_id, ">"), cb=on_message)
         try:
-            await client.flush()
+            subscription = await client.subscribe(execution_subject(caller.user_id, ">"), cb=on_message)
+        except _BUS_FAULTS:
+            raise _bus_away() from None
+        try:
+            try:
+                await settled(client, _SUBSCRIBE_TIMEOUT_S)
+            except _BUS_FAULTS:
+                raise _bus_away() from None
             yield []
             while True:
                 while waiting:
@@ -100,7 +109,7 @@ class Channels:
                 arrived.clear()
                 await arrived.wait()
         finally:
-            with suppress(OSError, nats.errors.Error):
+            with suppress(*_BUS_FAULTS):
                 await subscription.unsubscribe()
 
     def _tail(self, caller: Caller, followed: Followed) -> Tail[EventText]:
@@ -117,3 +126,7 @@ class Channels:
 
         source = Source(page=page, decode=events.decode, seq=lambda event: event.seq, is_last=lambda event: event.is_last)
         return Tail(source, self._client, execution_subject(caller.user_id, followed.id), idle_poll_s=IDLE_POLL_S)
+
+
+def _bus_away() -> UnavailableError:
+    return UnavailableError("Live events are not available at the moment.", reason="BUS_UNAVAILABLE", retry_after_s=1.0)

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from contextlib import aclosing, suppress
+from dataclasses import dataclass
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
@@ -25,6 +26,9 @@ MAX_SUBSCRIPTIONS = 100
 STALL_S = 5.0
 # How long the closing frame may take behind what is already on its way.
 CLOSE_S = 30.0
+# How long a channel that is left may take to stop, and how often it is told.
+LEAVE_S = 0.5
+LEAVE_TRIES = 3
 _TOO_SLOW_REASON = "too slow; come back with after_seq"
 
 
@@ -49,7 +53,7 @@ class Socket:
         self._caller = visitor.caller
         self._channels = channels
         self._outbox = Outbox()
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._followed: dict[str, _Subscription] = {}
         self._group = asyncio.TaskGroup()
 
     async def run(self) -> None:
@@ -118,16 +122,18 @@ class Socket:
         self._start(channel, self._channels.graph(self._caller, graph_id), command.id, frames.subscribed(command.id, channel))
 
     async def _unsubscribe(self, command: frames.Unsubscribe) -> None:
-        task = self._tasks.get(command.channel)
-        if task is not None:
-            task.cancel()
-            await asyncio.wait({task})
+        subscription = self._followed.pop(command.channel, None)
+        if subscription is not None:
+            await subscription.end()
+            if subscription.greeting:
+                # Each command is answered, also one that was taken back before it took effect.
+                await self._outbox.put(subscription.greeting)
         await self._outbox.put(frames.unsubscribed(command.id, command.channel))
 
     def _free(self, channel: str) -> str:
-        if channel in self._tasks:
+        if channel in self._followed:
             raise AlreadyExistsError(f"{channel} is subscribed to already.", reason="ALREADY_SUBSCRIBED")
-        if len(self._tasks) >= MAX_SUBSCRIPTIONS:
+        if len(self._followed) >= MAX_SUBSCRIPTIONS:
             raise ResourceExhaustedError(
                 f"A socket can follow {MAX_SUBSCRIPTIONS} channels.",
                 reason="TOO_MANY_SUBSCRIPTIONS",
@@ -136,31 +142,66 @@ class Socket:
         return channel
 
     def _start(self, channel: str, batches: Batches, id: str, greeting: str) -> None:
-        self._tasks[channel] = self._group.create_task(self._follow(channel, batches, id, greeting), name=channel)
+        """`greeting` answers the command `id` when the first batch, which may be empty, is there."""
+        subscription = self._followed[channel] = _Subscription(channel, id, greeting)
+        subscription.task = self._group.create_task(self._follow(subscription, batches), name=channel)
 
-    async def _follow(self, channel: str, batches: Batches, id: str, greeting: str) -> None:
-        """Passes a channel's events on. `greeting` answers the command `id` when the first batch, which may be empty, is there."""
+    async def _follow(self, subscription: "_Subscription", batches: Batches) -> None:
+        """Passes a channel's events on."""
+        channel = subscription.channel
         head = frames.event_head(channel)
         try:
             async with aclosing(batches):
                 async for batch in batches:
-                    if greeting:
-                        await self._outbox.put(greeting)
-                        greeting = ""
+                    if subscription.greeting:
+                        greeting, subscription.greeting = subscription.greeting, ""
+                        await self._say(subscription, greeting)
                     for event in batch:
-                        await self._outbox.put(f"{head}{event.text}}}")
-            await self._outbox.put(frames.ended(channel))
+                        await self._say(subscription, f"{head}{event.text}}}")
+            await self._say(subscription, frames.ended(channel))
         except TooSlowError:
             raise CloseSocket(TOO_SLOW, _TOO_SLOW_REASON) from None
         except TreadleError as error:
-            await self._outbox.put(frames.failed(error, id if greeting else "", channel))
+            await self._say(subscription, frames.failed(error, subscription.open_command, channel))
         except Exception:
             error_id = uuid7()
             _log.exception("channel_failed", channel=channel, user_id=self._caller.user_id, error_id=error_id)
             fault = InternalError("Something went wrong on our side.", metadata={"error_id": error_id})
-            await self._outbox.put(frames.failed(fault, id if greeting else "", channel))
+            await self._say(subscription, frames.failed(fault, subscription.open_command, channel))
         finally:
-            del self._tasks[channel]
+            if self._followed.get(channel) is subscription:
+                del self._followed[channel]
+
+    async def _say(self, subscription: "_Subscription", frame: str) -> None:
+        """Sends a frame of a channel; nothing after it was left."""
+        if self._followed.get(subscription.channel) is not subscription:
+            raise asyncio.CancelledError
+        await self._outbox.put(frame)
+
+
+@dataclass(slots=True)
+class _Subscription:
+    """A channel that the socket follows. `greeting` is the answer to the command `id`, until that is given."""
+
+    channel: str
+    id: str
+    greeting: str
+    task: "asyncio.Task[None] | None" = None
+
+    @property
+    def open_command(self) -> str:
+        """The command that has no answer yet; empty when there is none."""
+        return self.id if self.greeting else ""
+
+    async def end(self) -> None:
+        """Stops following. A task that has not begun never does; one that does not heed its cancellation is asked again, then left to find
+        out by itself.
+        """
+        for _ in range(LEAVE_TRIES):
+            if self.task is None or self.task.done():
+                return
+            self.task.cancel()
+            await asyncio.wait({self.task}, timeout=LEAVE_S)
 
 
 async def close(websocket: WebSocket, end: CloseSocket) -> None:

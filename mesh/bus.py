@@ -1,5 +1,6 @@
 """NATS with JetStream behind one adapter: connects once, reconnects for ever, and says so in the log."""
 
+import asyncio
 from dataclasses import dataclass
 
 from nats.aio.client import Client
@@ -40,6 +41,27 @@ class Bus:
             await self.nc.close()
 
 
+class _Client(Client):
+    """The library's client, less a fault: an answer to a ping that its sender has given up on ends the reading of the whole connection."""
+
+    async def _process_pong(self) -> None:
+        if self._pongs and self._pongs[0].done():
+            self._pongs[0] = asyncio.get_running_loop().create_future()
+        await super()._process_pong()
+
+
+async def settled(client: Client, timeout_s: float) -> None:
+    """Returns when the server has heard all that was sent so far. Raises the library's errors when it is away or takes too long.
+
+    A cancellation always comes through: the library's own `flush` loses one that comes together with the answer, by `asyncio.wait_for`.
+    """
+    task = asyncio.current_task()
+    before = task.cancelling() if task is not None else 0
+    await client.flush(timeout_s)  # type: ignore[arg-type]  # said to be an int, taken as seconds of any kind
+    if task is not None and task.cancelling() > before:
+        raise asyncio.CancelledError
+
+
 async def open_bus(url: str, name: str) -> Bus:
     """Connects; waits for the server when it is not up yet. `name` is shown in the server's monitoring."""
 
@@ -53,7 +75,7 @@ async def open_bus(url: str, name: str) -> Bus:
     async def on_back() -> None:
         _log.info("bus_back")
 
-    client = Client()
+    client = _Client()
     await client.connect(
         url,
         name=name,

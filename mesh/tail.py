@@ -14,13 +14,15 @@ import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from mesh.bus import settled
+
 E = TypeVar("E")
 
 # Without word from the bus for this long, look into the journal: the longest that a lost message costs.
 IDLE_POLL_S = 1.0
 # A reader this many messages behind takes the rest from the journal instead.
 MAX_BEHIND = 256
-_SUBSCRIBE_TIMEOUT_S = 1
+_SUBSCRIBE_TIMEOUT_S = 1.0
 
 # What the bus client raises while its server is away.
 _BUS_AWAY = (OSError, TimeoutError, nats.errors.Error)
@@ -101,12 +103,12 @@ class Tail(Generic[E]):
     async def _subscribed(self) -> AsyncIterator[None]:
         """Listens to the bus; does without while it is away (the client subscribes again by itself when it is back)."""
         subscription = None
-        if self._client is not None:
-            with suppress(*_BUS_AWAY):
-                subscription = await self._client.subscribe(self._subject, cb=self._on_message)
-                # The server must know of it before the journal is read, or an event may slip between the two.
-                await self._client.flush(_SUBSCRIBE_TIMEOUT_S)
         try:
+            if self._client is not None:
+                with suppress(*_BUS_AWAY):
+                    subscription = await self._client.subscribe(self._subject, cb=self._on_message)
+                    # The server must know of it before the journal is read, or an event may slip between the two.
+                    await settled(self._client, _SUBSCRIBE_TIMEOUT_S)
             yield
         finally:
             if subscription is not None:
