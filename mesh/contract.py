@@ -17,7 +17,7 @@ from google.protobuf.descriptor import Descriptor, MethodDescriptor, ServiceDesc
 from google.protobuf.descriptor_pb2 import MethodOptions
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
-from treadle.options.v1 import options_pb2
+from treadle.options.v1 import options_pb2, rest_pb2
 
 # Among callers: every workload of the mesh, which clients outside of it are not.
 EVERY_SERVICE = "*"
@@ -57,6 +57,10 @@ class Method:
     timeout_s: float
     rate_class: str
     idempotency: str
+    # Over REST: a request body for documents, as JSON text; whether `If-Match` is honoured; a cookie that may hold the credential.
+    example: str = ""
+    takes_if_match: bool = False
+    cookie: str = ""
 
     @property
     def is_idempotent(self) -> bool:
@@ -126,6 +130,7 @@ def _read(descriptor: MethodDescriptor) -> Method:
     auth = options.Extensions[options_pb2.auth]
     mesh = options.Extensions[options_pb2.mesh]
     rate = options.Extensions[options_pb2.rate_limit]
+    rest = options.Extensions[rest_pb2.rest]
     service = descriptor.containing_service
     return Method(
         full_name=f"/{service.full_name}/{descriptor.name}",
@@ -145,6 +150,9 @@ def _read(descriptor: MethodDescriptor) -> Method:
         timeout_s=mesh.timeout.seconds + mesh.timeout.nanos / 1e9,
         rate_class=options_pb2.RateClass.Name(getattr(rate, "class")).removeprefix("RATE_CLASS_").lower(),
         idempotency=MethodOptions.IdempotencyLevel.Name(options.idempotency_level),
+        example=rest.example,
+        takes_if_match=rest.if_match,
+        cookie=rest.cookie,
     )
 
 

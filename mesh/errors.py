@@ -136,6 +136,12 @@ class AbortedError(TreadleError):
     default_reason = "ABORTED"
 
 
+class EtagMismatchError(AbortedError):
+    """The resource is no longer the one that the caller saw (its `If-Match`)."""
+
+    default_reason = "ETAG_MISMATCH"
+
+
 class ResourceExhaustedError(TreadleError):
     """A limit was hit. Carries RetryInfo."""
 

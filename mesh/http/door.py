@@ -16,7 +16,7 @@ from mesh.errors import TreadleError
 from mesh.http.attention import WhileClientStays
 from mesh.http.errors import RouteUnknownError, VerbNotAllowedError
 from mesh.http.requests import Body, check_media_type, headers_of, refuse_body
-from mesh.http.responses import headers_for, is_current, refuse, send_body, send_error, send_not_modified
+from mesh.http.responses import etag_of, headers_for, is_current, refuse, send_body, send_error, send_not_modified
 from mesh.http.route import Route
 from mesh.http.routes import Match, RouteTree, variables_of
 from mesh.http.streaming import SSE, StreamResponse
@@ -114,8 +114,7 @@ class HttpDoor:
             if client.is_gone:
                 return
             extra = headers_for(call)
-            is_known = route.is_get and is_current(extra.get("etag", ""), call.metadata.get("if-none-match"))
-            text = b"" if is_known else route.write(response)
+            text, is_known = _conditional(route, response, extra, call.metadata.get("if-none-match"))
         except TreadleError as error:
             await send_error(send, route.as_client_sent(error), headers_for(call), is_head=is_head)
         except Exception as error:
@@ -125,6 +124,19 @@ class HttpDoor:
                 await send_not_modified(send, extra)
             else:
                 await send_body(send, 200, text, extra, is_head=is_head)
+
+
+def _conditional(route: Route, response: Message, extra: dict[str, str], if_none_match: str | None) -> tuple[bytes, bool]:
+    """The body, and whether the client has it already. Every answer to a GET gets an entity tag; the handler's own spares the writing."""
+    if not route.is_get:
+        return route.write(response), False
+    if "etag" in extra and is_current(extra["etag"], if_none_match):
+        return b"", True
+    text = route.write(response)
+    if "etag" in extra:
+        return text, False
+    extra["etag"] = etag_of(text)
+    return text, is_current(extra["etag"], if_none_match)
 
 
 def _allowed(by_verb: Mapping[str, Route]) -> list[str]:

@@ -6,6 +6,7 @@ from http import HTTPStatus
 from mesh.errors import (
     HTTP_STATUS,
     Code,
+    EtagMismatchError,
     InvalidArgumentError,
     NotFoundError,
     TreadleError,
@@ -63,6 +64,7 @@ class JsonInvalidError(InvalidArgumentError):
 REQUEST_INVALID = "REQUEST_INVALID"
 
 _OWN_STATUS: Mapping[type[TreadleError], int] = {
+    EtagMismatchError: HTTPStatus.PRECONDITION_FAILED,
     VerbNotAllowedError: HTTPStatus.METHOD_NOT_ALLOWED,
     BodyTooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     MediaTypeError: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
@@ -71,7 +73,7 @@ _OWN_STATUS: Mapping[type[TreadleError], int] = {
 
 def http_status(error: TreadleError) -> int:
     """The HTTP status that goes with an error."""
-    return int(_OWN_STATUS.get(type(error)) or HTTP_STATUS[error.code])
+    return next((int(status) for kind, status in _OWN_STATUS.items() if isinstance(error, kind)), int(HTTP_STATUS[error.code]))
 
 
 def request_invalid(violations: Sequence[Violation]) -> InvalidArgumentError:

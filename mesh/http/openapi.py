@@ -9,17 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from google.protobuf.descriptor import Descriptor
 
-from mesh.contract import HttpRule, Method, methods
+from mesh.contract import Method, methods
 from mesh.http.comments import comments_of
-from mesh.http.query import QueryReader
-from mesh.http.route import IDEMPOTENCY_HEADER
-from mesh.http.routes import variables_of
+from mesh.http.operations import Operations, shared_responses
 from mesh.http.schemas import Schema, Schemas
 
 VERSION = "v1"
-_ERROR = {"$ref": "#/components/responses/Error"}
+EDGE = "edge"
+_ABOUT = """Build, run and watch AI agents.
+
+JSON in snake_case, UTF-8. Unknown fields are refused with their path. Errors are `google.rpc.Status` with the matching HTTP status; the
+first detail is an `ErrorInfo` whose `reason` is stable. Lists are paged: send `next_page_token` back as `page_token` until it is empty.
+Calls that create take `Idempotency-Key`: a repeat gives the first answer again. GETs carry an `ETag` and honour `If-None-Match`. The
+same methods are served as gRPC and gRPC-Web on the same port."""
 _STATUS_SCHEMA: Schema = {
     "type": "object",
     "description": "google.rpc.Status. The first detail is a google.rpc.ErrorInfo whose `reason` is stable, for programs.",
@@ -33,26 +36,40 @@ _STATUS_SCHEMA: Schema = {
 
 
 def document(known: Iterable[Method], comments: Mapping[str, str]) -> dict[str, Any]:
-    """The document for the methods that have a REST route."""
+    """The document for the methods that clients may call over REST. Raises ValueError for a comment that names an unknown code."""
+    listed = [method for method in known if method.http is not None and EDGE in method.callers]
     schemas = Schemas(comments)
+    operations = Operations(listed, schemas, comments)
     paths: dict[str, dict[str, Any]] = {}
     tags: dict[str, str] = {}
-    for method in known:
+    for method in listed:
         if method.http is not None:
-            paths.setdefault(method.http.path, {})[method.http.verb.lower()] = _operation(method, method.http, schemas, comments)
+            paths.setdefault(method.http.path, {})[method.http.verb.lower()] = operations.operation(method, method.http)
             tags[method.domain] = comments.get(method.service, "")
-    error = {"description": "What went wrong.", "content": _json({"$ref": "#/components/schemas/Status"})}
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Treadle", "version": VERSION, "description": "Build, run and watch AI agents."},
+        "info": {"title": "Treadle", "version": VERSION, "description": _ABOUT},
+        "servers": [{"url": "/", "description": "The edge that serves this document."}],
         "tags": [{"name": name, "description": text} for name, text in sorted(tags.items())],
         "paths": dict(sorted(paths.items())),
         "components": {
-            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
-            "responses": {"Error": error},
+            "securitySchemes": _security(listed),
+            "responses": shared_responses(),
             "schemas": {"Status": _STATUS_SCHEMA, **dict(sorted(schemas.found.items()))},
         },
     }
+
+
+def _security(listed: Iterable[Method]) -> dict[str, Any]:
+    schemes: dict[str, Any] = {
+        "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "An access token of /v1/auth/login."},
+        "api_key": {"type": "http", "scheme": "bearer", "bearerFormat": "trd_…", "description": "An API key, in the same header."},
+    }
+    for method in listed:
+        if method.cookie:
+            about = "A refresh token that only the browser sees; calls with it must come from a page of this origin or a listed one."
+            schemes["refresh_cookie"] = {"type": "apiKey", "in": "cookie", "name": method.cookie, "description": about}
+    return schemes
 
 
 def main(arguments: list[str]) -> int:
@@ -64,64 +81,6 @@ def main(arguments: list[str]) -> int:
     made = document(methods().values(), comments_of(source.read_bytes()))
     target.write_bytes(orjson.dumps(made, option=orjson.OPT_INDENT_2) + b"\n")
     return 0
-
-
-def _operation(method: Method, rule: HttpRule, schemas: Schemas, comments: Mapping[str, str]) -> dict[str, Any]:
-    about = comments.get(method.full_name.removeprefix("/").replace("/", "."), "")
-    operation: dict[str, Any] = {
-        "operationId": f"{method.domain}_{method.handler}",
-        "tags": [method.domain],
-        "summary": about.split(". ")[0].rstrip("."),
-        "description": about,
-        "security": [] if method.is_public else [{"bearer": sorted(method.scopes)}],
-        "parameters": _parameters(method, rule, schemas),
-        "responses": {"200": _response(method, rule, schemas), "default": _ERROR},
-    }
-    if rule.body:
-        schema = _body(method.request_descriptor, rule, schemas)
-        operation["requestBody"] = {"required": rule.body != "*" or bool(schema.get("required")), "content": _json(schema)}
-    return operation
-
-
-def _parameters(method: Method, rule: HttpRule, schemas: Schemas) -> list[dict[str, Any]]:
-    descriptor = method.request_descriptor
-    variables = variables_of(rule.path)
-    found: list[dict[str, Any]] = [_parameter("path", name, schemas.field(descriptor.fields_by_name[name])) for name in variables]
-    reader = QueryReader(descriptor, (*variables, rule.body))
-    found += [_parameter("query", name, schemas.field(field)) for name, field in reader.fields.items()]
-    if "request_id" in descriptor.fields_by_name:
-        header = {"type": "string", "format": "uuid", "description": "Stands for `request_id` when that is empty."}
-        found.append(_parameter("header", IDEMPOTENCY_HEADER, header))
-    return found
-
-
-def _parameter(place: str, name: str, schema: Schema) -> dict[str, Any]:
-    inner = {key: value for key, value in schema.items() if key != "description"}
-    made: dict[str, Any] = {"name": name, "in": place, "schema": inner, "description": schema.get("description", "")}
-    return made | {"required": True} if place == "path" else made
-
-
-def _body(descriptor: Descriptor, rule: HttpRule, schemas: Schemas) -> Schema:
-    if rule.body != "*":
-        return schemas.field(descriptor.fields_by_name[rule.body])
-    variables = variables_of(rule.path)
-    if not variables:
-        return schemas.message(descriptor)
-    return schemas.object(descriptor, [field.name for field in descriptor.fields if field.name not in variables])
-
-
-def _response(method: Method, rule: HttpRule, schemas: Schemas) -> dict[str, Any]:
-    descriptor = method.response_descriptor
-    schema = schemas.field(descriptor.fields_by_name[rule.response_body]) if rule.response_body else schemas.message(descriptor)
-    if not method.is_server_streaming:
-        return {"description": "Done.", "content": _json(schema)}
-    line = {"anyOf": [schema, {"type": "object", "required": ["error"], "properties": {"error": {"$ref": "#/components/schemas/Status"}}}]}
-    kinds = ("application/x-ndjson", "text/event-stream")
-    return {"description": "One JSON object per line; an error is the last.", "content": {kind: {"schema": line} for kind in kinds}}
-
-
-def _json(schema: Schema) -> dict[str, Any]:
-    return {"application/json": {"schema": schema}}
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from hashlib import blake2b
 
 from starlette.types import Scope, Send
 
@@ -57,6 +58,11 @@ async def send_not_modified(send: Send, extra: Mapping[str, str]) -> None:
 def quoted(etag: str) -> str:
     """An entity tag in its form on the wire; handlers may give it bare."""
     return etag if etag.endswith('"') else f'"{etag}"'
+
+
+def etag_of(body: bytes) -> str:
+    """The entity tag of an answer that came without one. Weak: the same value may be written in more than one way."""
+    return f'W/"{blake2b(body, digest_size=12).hexdigest()}"'
 
 
 def is_current(etag: str, if_none_match: str | None) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from uuid import UUID, uuid5
 
 from google.protobuf.message import Message
 
@@ -11,9 +12,25 @@ from mesh.http.decode import Arguments, body_reader
 from mesh.http.encode import response_writer
 from mesh.http.errors import request_invalid
 from mesh.http.query import QueryReader, decode_part, path_reader
+from mesh.ids import canonical_uuid
 
 IDEMPOTENCY_HEADER = "idempotency-key"
+MAX_KEY_LENGTH = 255
 _REQUEST_ID = "request_id"
+# Under which keys that are no UUIDs become ones.
+_KEYS = UUID("6f0f3c2e-5d0b-4f7a-9d53-0c4c8f4a7e11")
+
+
+def request_id_of(key: str) -> str:
+    """The request id that an `Idempotency-Key` stands for: the UUID in it, else one made from its text.
+
+    Raises InvalidArgumentError when the key is longer than MAX_KEY_LENGTH.
+    """
+    text = key.strip()
+    text = text[1:-1] if len(text) > 1 and text[0] == text[-1] == '"' else text
+    if not 0 < len(text) <= MAX_KEY_LENGTH:
+        raise request_invalid([Violation(IDEMPOTENCY_HEADER, f"must have 1 to {MAX_KEY_LENGTH} characters")])
+    return canonical_uuid(text) or str(uuid5(_KEYS, text))
 
 
 class Route:
@@ -48,7 +65,7 @@ class Route:
                 raise request_invalid([Violation(name, "differs from the path")])
             arguments[name] = value
         if self._takes_request_id and not arguments.get(_REQUEST_ID) and headers.get(IDEMPOTENCY_HEADER):
-            arguments[_REQUEST_ID] = headers[IDEMPOTENCY_HEADER]
+            arguments[_REQUEST_ID] = request_id_of(headers[IDEMPOTENCY_HEADER])
         request: Message = self._new_request(**arguments)
         return request
 

@@ -2,17 +2,16 @@
 
 from collections.abc import Sequence
 
-from mesh.errors import AlreadyExistsError, Code, InvalidArgumentError, NotFoundError, TreadleError, Violation
+from mesh.errors import AlreadyExistsError, EtagMismatchError, InvalidArgumentError, NotFoundError, Violation
 from services.graph.validation import Problem
 
 # A graph with thousands of problems gets an answer that fits a response header.
 MAX_VIOLATIONS = 50
 
 
-class GraphChangedError(TreadleError):
+class GraphChangedError(EtagMismatchError):
     """The graph is no longer the one that the caller saw (its `If-Match`)."""
 
-    code = Code.ABORTED
     default_reason = "GRAPH_CHANGED"
 
 

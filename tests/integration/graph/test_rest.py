@@ -49,7 +49,7 @@ async def test_the_body_is_the_graph_and_comes_back_as_it_went(http: httpx.Async
     assert changed.json()["version"] == 2
     assert changed.headers["etag"] != got.headers["etag"]
     stale = await http.put(f"/v1/graphs/{graph['id']}", content=body("{}"), headers={"if-match": got.headers["etag"]})
-    assert (stale.status_code, stale.json()["code"]) == (409, 10)
+    assert (stale.status_code, stale.json()["code"]) == (412, 10)
     old = await http.get(f"/v1/graphs/{graph['id']}", params={"version": 1})
     assert CONSTANTS in old.text
     assert (await http.post(f"/v1/graphs/{graph['id']}:activate", content='{"version":1}')).json()["is_active"] is True

@@ -999,11 +999,11 @@ class PinExplanation(_message.Message):
 
     @_builtins.property
     def waiting_values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The first of the waiting values as JSON text, each cut after 200 characters."""
+        """The first five of the waiting values as JSON text, each cut after 200 characters."""
 
     @_builtins.property
     def misfits(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Values that did not fit, the first of them, each with the reason."""
+        """Values that did not fit: the first five, each with the reason."""
 
     def __init__(
         self,

@@ -191,7 +191,8 @@ class ExecutionServiceServicer:
 
     def ExplainExecution(self, request, context):
         """Says why each node fired as often as it did: what came to its pins and from where, what never came, what did not fit. Works at any
-        time of an execution. Errors: NOT_FOUND (EXECUTION_NOT_FOUND, NODE_NOT_FOUND).
+        time of an execution. Values are left out of the explanation of a whole graph that is large; those of one node are always told.
+        Errors: NOT_FOUND (EXECUTION_NOT_FOUND, NODE_NOT_FOUND).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -75,7 +75,8 @@ class ExecutionServiceStub:
     """
     ExplainExecution: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.ExplainExecutionRequest, _execution_service_pb2.ExplainExecutionResponse]
     """Says why each node fired as often as it did: what came to its pins and from where, what never came, what did not fit. Works at any
-    time of an execution. Errors: NOT_FOUND (EXECUTION_NOT_FOUND, NODE_NOT_FOUND).
+    time of an execution. Values are left out of the explanation of a whole graph that is large; those of one node are always told.
+    Errors: NOT_FOUND (EXECUTION_NOT_FOUND, NODE_NOT_FOUND).
     """
 
 @_typing.type_check_only
@@ -125,7 +126,8 @@ class ExecutionServiceAsyncStub(ExecutionServiceStub):
     """
     ExplainExecution: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.ExplainExecutionRequest, _execution_service_pb2.ExplainExecutionResponse]  # type: ignore[assignment]
     """Says why each node fired as often as it did: what came to its pins and from where, what never came, what did not fit. Works at any
-    time of an execution. Errors: NOT_FOUND (EXECUTION_NOT_FOUND, NODE_NOT_FOUND).
+    time of an execution. Values are left out of the explanation of a whole graph that is large; those of one node are always told.
+    Errors: NOT_FOUND (EXECUTION_NOT_FOUND, NODE_NOT_FOUND).
     """
 
 class ExecutionServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -244,7 +246,8 @@ class ExecutionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_execution_service_pb2.ExplainExecutionResponse, _abc.Awaitable[_execution_service_pb2.ExplainExecutionResponse]]:
         """Says why each node fired as often as it did: what came to its pins and from where, what never came, what did not fit. Works at any
-        time of an execution. Errors: NOT_FOUND (EXECUTION_NOT_FOUND, NODE_NOT_FOUND).
+        time of an execution. Values are left out of the explanation of a whole graph that is large; those of one node are always told.
+        Errors: NOT_FOUND (EXECUTION_NOT_FOUND, NODE_NOT_FOUND).
         """
 
 def add_ExecutionServiceServicer_to_server(servicer: ExecutionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

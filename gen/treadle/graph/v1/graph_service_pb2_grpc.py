@@ -93,7 +93,7 @@ class GraphServiceServicer:
 
     def CreateGraph(self, request, context):
         """Saves a new graph as version 1 and makes it active. All problems are reported at once.
-        Errors: INVALID_ARGUMENT (GRAPH_INVALID, with a field violation per problem).
+        Errors: INVALID_ARGUMENT (GRAPH_INVALID, with a field violation per problem), ALREADY_EXISTS (REQUEST_ID_REUSED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -114,8 +114,8 @@ class GraphServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateGraph(self, request, context):
-        """Saves the next version of a graph and makes it active.
-        Errors: NOT_FOUND (GRAPH_NOT_FOUND), INVALID_ARGUMENT (GRAPH_INVALID).
+        """Saves the next version of a graph and makes it active. With `If-Match` only if nobody saved one since: else ABORTED (GRAPH_CHANGED),
+        over REST 412. Errors: NOT_FOUND (GRAPH_NOT_FOUND), INVALID_ARGUMENT (GRAPH_INVALID).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -35,15 +35,15 @@ class GraphServiceStub:
     def __new__(cls, channel: _aio.Channel) -> GraphServiceAsyncStub: ...
     CreateGraph: _grpc.UnaryUnaryMultiCallable[_graph_service_pb2.CreateGraphRequest, _graph_service_pb2.CreateGraphResponse]
     """Saves a new graph as version 1 and makes it active. All problems are reported at once.
-    Errors: INVALID_ARGUMENT (GRAPH_INVALID, with a field violation per problem).
+    Errors: INVALID_ARGUMENT (GRAPH_INVALID, with a field violation per problem), ALREADY_EXISTS (REQUEST_ID_REUSED).
     """
     GetGraph: _grpc.UnaryUnaryMultiCallable[_graph_service_pb2.GetGraphRequest, _graph_service_pb2.GetGraphResponse]
     """Returns a version of a graph. Errors: NOT_FOUND (GRAPH_NOT_FOUND)."""
     ListGraphs: _grpc.UnaryUnaryMultiCallable[_graph_service_pb2.ListGraphsRequest, _graph_service_pb2.ListGraphsResponse]
     """Lists the caller's graphs, last changed first, without nodes and links."""
     UpdateGraph: _grpc.UnaryUnaryMultiCallable[_graph_service_pb2.UpdateGraphRequest, _graph_service_pb2.UpdateGraphResponse]
-    """Saves the next version of a graph and makes it active.
-    Errors: NOT_FOUND (GRAPH_NOT_FOUND), INVALID_ARGUMENT (GRAPH_INVALID).
+    """Saves the next version of a graph and makes it active. With `If-Match` only if nobody saved one since: else ABORTED (GRAPH_CHANGED),
+    over REST 412. Errors: NOT_FOUND (GRAPH_NOT_FOUND), INVALID_ARGUMENT (GRAPH_INVALID).
     """
     DeleteGraph: _grpc.UnaryUnaryMultiCallable[_graph_service_pb2.DeleteGraphRequest, _graph_service_pb2.DeleteGraphResponse]
     """Deletes a graph with all its versions. Executions that ran it stay. Errors: NOT_FOUND (GRAPH_NOT_FOUND)."""
@@ -68,15 +68,15 @@ class GraphServiceAsyncStub(GraphServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateGraph: _aio.UnaryUnaryMultiCallable[_graph_service_pb2.CreateGraphRequest, _graph_service_pb2.CreateGraphResponse]  # type: ignore[assignment]
     """Saves a new graph as version 1 and makes it active. All problems are reported at once.
-    Errors: INVALID_ARGUMENT (GRAPH_INVALID, with a field violation per problem).
+    Errors: INVALID_ARGUMENT (GRAPH_INVALID, with a field violation per problem), ALREADY_EXISTS (REQUEST_ID_REUSED).
     """
     GetGraph: _aio.UnaryUnaryMultiCallable[_graph_service_pb2.GetGraphRequest, _graph_service_pb2.GetGraphResponse]  # type: ignore[assignment]
     """Returns a version of a graph. Errors: NOT_FOUND (GRAPH_NOT_FOUND)."""
     ListGraphs: _aio.UnaryUnaryMultiCallable[_graph_service_pb2.ListGraphsRequest, _graph_service_pb2.ListGraphsResponse]  # type: ignore[assignment]
     """Lists the caller's graphs, last changed first, without nodes and links."""
     UpdateGraph: _aio.UnaryUnaryMultiCallable[_graph_service_pb2.UpdateGraphRequest, _graph_service_pb2.UpdateGraphResponse]  # type: ignore[assignment]
-    """Saves the next version of a graph and makes it active.
-    Errors: NOT_FOUND (GRAPH_NOT_FOUND), INVALID_ARGUMENT (GRAPH_INVALID).
+    """Saves the next version of a graph and makes it active. With `If-Match` only if nobody saved one since: else ABORTED (GRAPH_CHANGED),
+    over REST 412. Errors: NOT_FOUND (GRAPH_NOT_FOUND), INVALID_ARGUMENT (GRAPH_INVALID).
     """
     DeleteGraph: _aio.UnaryUnaryMultiCallable[_graph_service_pb2.DeleteGraphRequest, _graph_service_pb2.DeleteGraphResponse]  # type: ignore[assignment]
     """Deletes a graph with all its versions. Executions that ran it stay. Errors: NOT_FOUND (GRAPH_NOT_FOUND)."""
@@ -104,7 +104,7 @@ class GraphServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_graph_service_pb2.CreateGraphResponse, _abc.Awaitable[_graph_service_pb2.CreateGraphResponse]]:
         """Saves a new graph as version 1 and makes it active. All problems are reported at once.
-        Errors: INVALID_ARGUMENT (GRAPH_INVALID, with a field violation per problem).
+        Errors: INVALID_ARGUMENT (GRAPH_INVALID, with a field violation per problem), ALREADY_EXISTS (REQUEST_ID_REUSED).
         """
 
     @_abc_1.abstractmethod
@@ -129,8 +129,8 @@ class GraphServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _graph_service_pb2.UpdateGraphRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_graph_service_pb2.UpdateGraphResponse, _abc.Awaitable[_graph_service_pb2.UpdateGraphResponse]]:
-        """Saves the next version of a graph and makes it active.
-        Errors: NOT_FOUND (GRAPH_NOT_FOUND), INVALID_ARGUMENT (GRAPH_INVALID).
+        """Saves the next version of a graph and makes it active. With `If-Match` only if nobody saved one since: else ABORTED (GRAPH_CHANGED),
+        over REST 412. Errors: NOT_FOUND (GRAPH_NOT_FOUND), INVALID_ARGUMENT (GRAPH_INVALID).
         """
 
     @_abc_1.abstractmethod

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import uuid
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -196,7 +197,27 @@ async def test_the_idempotency_key_becomes_the_request_id(door: httpx.AsyncClien
     header = {"idempotency-key": key}
     assert (await door.post("/v1/graphs", json={"name": "g"}, headers=header)).json()["instructions"] == key
     assert (await door.post("/v1/executions", json={"graph_id": "g", "request_id": own}, headers=header)).json()["id"] == own
-    error_of(await door.post("/v1/graphs", json={"name": "g"}, headers={"idempotency-key": "1"}), 400, "REQUEST_ID_INVALID")
+    error_of(await door.post("/v1/graphs?request_id=1", json={"name": "g"}), 400, "REQUEST_ID_INVALID")
+
+
+async def test_an_idempotency_key_of_any_text_becomes_one_request_id(door: httpx.AsyncClient) -> None:
+    ids = [(await _with_key(door, key)).json()["instructions"] for key in ("order-7", '"order-7"', "order-8")]
+    assert ids[0] == ids[1] == str(uuid.UUID(ids[0]))
+    assert ids[2] != ids[0]
+    for bad in ('""', "x" * 256):
+        assert error_of(await _with_key(door, bad), 400, "REQUEST_INVALID")["message"].startswith("idempotency-key")
+
+
+async def _with_key(door: httpx.AsyncClient, key: str) -> httpx.Response:
+    return await door.post("/v1/graphs", json={"name": "g"}, headers={"idempotency-key": key})
+
+
+async def test_an_answer_without_an_etag_of_its_own_gets_one_from_its_bytes(door: httpx.AsyncClient) -> None:
+    first = await door.get("/v1/users/me")
+    assert first.headers["etag"].startswith('W/"')
+    again = await door.get("/v1/users/me", headers={"if-none-match": first.headers["etag"]})
+    assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", first.headers["etag"])
+    assert "etag" not in (await door.post("/v1/graphs", json={"name": "g"})).headers
 
 
 async def test_healthz_tells_the_dispatchers_truth(door: httpx.AsyncClient, dispatcher: Dispatcher) -> None:
