@@ -44,8 +44,10 @@ def faults_of_run(run: Accepted, execution: dict[str, Any], events: list[Event],
     yield from _effects(events, effects)
     if execution["last_seq"] != len(events) or execution["status"] != f"EXECUTION_STATUS_{_TERMINAL.get(terminal[-1] if terminal else '')}":
         yield f"(h) {execution['status']} at {execution['last_seq']} beside {len(events)} events that end {terminal}"
-    yield from _follows_model(run, events)
-    yield from _outputs(run, execution)
+    if run.kind.is_modelled:
+        yield from _follows_model(run, events)
+    failed = ", ".join(f"{event['node_id']}: {event['error']}" for event in events if event["error"])
+    yield from (f"{fault} [{failed}]" for fault in _outputs(run, execution))
 
 
 def _firings(events: list[Event]) -> Iterator[str]:

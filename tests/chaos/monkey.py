@@ -24,6 +24,7 @@ class Monkey:
         self._home = home
         self._random = random.Random(seed)  # noqa: S311 - repeatable
         self.deeds: list[str] = []
+        self._stopped: set[int] = set()
 
     async def run(self, seconds: float) -> None:
         """Goes on for some time, and leaves nothing stopped."""
@@ -33,17 +34,21 @@ class Monkey:
             await asyncio.sleep(self._random.uniform(*PAUSE_S))
             target = self._random.choices(list(TARGETS), list(TARGETS.values()))[0]
             pick, is_stop = self._random.random(), self._random.random() < STOPS_PER_KILL
-            found = [process for process in self._processes() if target in {process.kind, process.name} and process.is_alive]
+            found = [process for process in self._processes() if target in {process.kind, process.name} and self._may_be_hit(process)]
             if not found:
                 continue
             process = found[int(pick * len(found))]
             is_stop = is_stop and target == "worker"
             self.deeds.append(f"{time.monotonic() - began:6.1f} s {'stop' if is_stop else 'kill'} {process.name} ({process.pid})")
             if is_stop:
+                self._stopped.add(process.pid)
                 stopped.append(asyncio.create_task(_pause(process)))
             else:
                 os.kill(process.pid, signal.SIGKILL)
         await asyncio.gather(*stopped)
+
+    def _may_be_hit(self, process: ProcessState) -> bool:
+        return process.is_alive and process.pid not in self._stopped
 
     def _processes(self) -> list[ProcessState]:
         state = live_state(self._home)

@@ -23,7 +23,7 @@ from tests.chaos.checker import faults_of_rows, faults_of_run
 from tests.chaos.effects import Effects, effect_server
 from tests.chaos.load import Load
 from tests.chaos.monkey import Monkey
-from tests.chaos.workload import kinds
+from tests.chaos.workload import Kind, kinds, nested
 
 TREADLE = str(Path(sys.executable).parent / "treadle")
 CALLERS = 10
@@ -62,10 +62,12 @@ async def test_whatever_dies_every_run_ends_as_it_should(seed: int, seconds: flo
         assert state is not None
         headers = {"authorization": f"Bearer {_treadle(home, 'token').strip()}"}
         async with httpx.AsyncClient(base_url=state.edge_url, headers=headers, timeout=15) as client:
-            found = kinds(effects.url)
-            load = Load(client, {}, found, seed)
-            for kind in found:
-                load.graph_ids[kind.name] = (await load.surely("POST", "/v1/graphs", json=kind.graph))["id"]
+            load = Load(client, {}, kinds(effects.url), seed)
+            for kind in load.kinds:
+                await _save(load, kind)
+            for inner in ("pure", "delayed"):
+                load.kinds.append(nested(load.graph_ids[inner], next(kind for kind in load.kinds if kind.name == inner)))
+                await _save(load, load.kinds[-1])
             await asyncio.gather(monkey.run(seconds), load.run(CALLERS, seconds))
             faults = await _calm(home, load) + await _check(load, effects)
         story = "\n".join([*monkey.deeds, f"{len(load.accepted)} runs, answers repeated: {load.refusals}"])
@@ -76,6 +78,10 @@ async def test_whatever_dies_every_run_ends_as_it_should(seed: int, seconds: flo
             shutil.copytree(home / "logs", kept, dirs_exist_ok=True)
             pytest.fail(f"seed {seed}: {len(faults)} faults, logs in {kept}\n" + "\n".join(faults[:50]) + f"\n{story}")
     assert len(load.accepted) >= LEAST_RUNS
+
+
+async def _save(load: Load, kind: Kind) -> None:
+    load.graph_ids[kind.name] = (await load.surely("POST", "/v1/graphs", json=kind.graph))["id"]
 
 
 async def _calm(home: Path, load: Load) -> list[str]:
