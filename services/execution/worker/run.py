@@ -41,13 +41,13 @@ MAX_AHEAD = 2000
 @dataclass(slots=True)
 class _Flow:
     """A firing at work on the spot: a pure block, or outputs that are known. The first `skip` of them are in the journal already, from an
-    earlier attempt; `ends` is when it has run too long.
+    earlier attempt; `left_s` is how long it may still run.
     """
 
     firing: Firing
     outputs: Iterator[tuple[str, Any]]
     skip: int
-    ends: float = float("inf")
+    left_s: float = float("inf")
     count: int = 0
 
 
@@ -205,7 +205,7 @@ class Run:
         elif self._executor.may_run_ahead(block):
             firings.start(firing)
             outputs = self._executor.now(firing, firings.context(firing))
-            self._flow = _Flow(firing, outputs, firing.repeated, time.perf_counter() + self._executor.timeout_s(node))
+            self._flow = _Flow(firing, outputs, firing.repeated, self._executor.timeout_s(node))
         elif len(firings.held) + len(self._tasks) >= self._tools.settings.max_parallel_nodes:
             self._throttled.append(firing)
         else:
@@ -221,7 +221,8 @@ class Run:
 
     def _go_on(self, flow: _Flow) -> None:
         """Lets a firing emit until it ends, has emitted for long enough, or outpaces the database."""
-        until = time.perf_counter() + SLICE_S
+        began = time.perf_counter()
+        until = began + SLICE_S
         firing = flow.firing
         self._flow = None
         try:
@@ -230,9 +231,10 @@ class Run:
                 if flow.count > flow.skip:
                     self._firings.emit(firing, pin, value)
                 now = time.perf_counter()
-                if now > flow.ends:
+                if now - began > flow.left_s:
                     raise self._executor.too_long(firing.node)
                 if now > until or self.recorder.ahead >= MAX_AHEAD:
+                    flow.left_s -= now - began
                     self._flow = flow
                     return
         except Suspended:

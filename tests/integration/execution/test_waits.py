@@ -263,3 +263,12 @@ async def test_a_run_that_is_at_work_too_long_fails_and_says_so(lab: Lab) -> Non
     async with lab.worker(max_run_s=0.5):
         record = await lab.ended(await lab.start(line_of("pause", "value", "value", seconds=30), X=1))
     assert (record.status, record.error) == ("FAILED", "the run was at work longer than 0.5 s")
+
+
+async def test_a_pure_node_that_emits_without_end_is_stopped_by_its_time_limit(lab: Lab) -> None:
+    graph = line_of("spin", "value", "value")
+    graph["nodes"][1]["metadata"] = {"timeout_s": 0.2}
+    graph["nodes"][2] = node("err", OUTPUT, name="E")
+    graph["links"][1] = link("n.error", "err.value")
+    async with lab.worker(max_emissions=10_000_000):
+        assert await outputs(lab, await lab.start(graph, X=1)) == {"E": ["the node ran longer than 0.2 s"]}

@@ -98,6 +98,20 @@ class FlakyBlock(Block):
         yield "value", "done"
 
 
+class SpinBlock(Block):
+    """Emits its input without end."""
+
+    id = "spin"
+    effect = Effect.PURE
+    Input = TouchBlock.Input
+    Output = TouchBlock.Output
+
+    async def run(self, input: TouchBlock.Input, ctx: BlockContext) -> BlockResult:
+        """Never ends by itself."""
+        while True:
+            yield "value", input.value
+
+
 class DripBlock(Block):
     """Emits the numbers below `value`, one after each pause. Running it again does no harm."""
 
@@ -115,5 +129,5 @@ class DripBlock(Block):
 
 def install() -> None:
     """Adds the blocks to this process."""
-    for block in (TouchBlock, PauseBlock, DripBlock, FlakyBlock):
+    for block in (TouchBlock, PauseBlock, DripBlock, FlakyBlock, SpinBlock):
         BlockRegistry.installed().add(block)
