@@ -10,7 +10,7 @@ from services.execution.engine.outcome import Outcome
 from services.execution.engine.status import Status
 from services.execution.lines import Names, Renderer, line_of, write_row
 from services.execution.publisher import Committed, Publisher
-from services.execution.worker.journal import Ending, Entry, append
+from services.execution.worker.entries import Ending, Entry, append
 from services.execution.worker.leases import Claim
 
 _log = get_logger("execution.quarantine")

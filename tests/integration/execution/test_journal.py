@@ -6,7 +6,8 @@ from typing import Any
 import asyncpg
 
 from services.execution.worker.claims import Claims, Limits
-from services.execution.worker.journal import Ending, Entry, Journal, append, find_committed
+from services.execution.worker.entries import Ending, Entry, append, find_committed
+from services.execution.worker.journal import Journal
 from services.execution.worker.leases import Leases
 from tests.integration.execution.conftest import Lab
 from tests.integration.execution.graphs import chain

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 
 from services.execution.engine.events import EventKind
-from services.execution.worker.journal import Entry, Parking, Value, append
+from services.execution.worker.entries import Entry, Parking, Value, append
 from services.execution.worker.leases import Claim, Leases
 from services.execution.worker.signals import Signal, Woken
 from tests.integration.execution.conftest import Lab
