@@ -153,7 +153,7 @@ async def test_callers_and_health_are_told_that_the_database_is_away(frail: Frai
         grpc.aio.insecure_channel(host.grpc_address) as channel,
         lab.worker() as worker,
     ):
-        person = await Api(channel).person()
+        person = await Api(channel, host.http_address).person()
         graph_id = await person.save(chain(20))
         before = [(await person.create(graph_id, X="1")).id for _ in range(10)]
         await frail.postgres.stop()
