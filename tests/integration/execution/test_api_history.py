@@ -13,7 +13,7 @@ from services.execution.firing_index import FiringIndex
 from services.execution.lines import Line
 from tests.integration.execution.api import Api, Person, refused
 from tests.integration.execution.conftest import Lab
-from tests.integration.execution.graphs import CALCULATOR, INPUT, STEP, STORE, chain, document, link, node
+from tests.integration.execution.graphs import CALCULATOR, INPUT, OUTPUT, STEP, STORE, chain, document, link, node
 
 LARGE = 100_000
 
@@ -73,10 +73,10 @@ async def test_events_page_backward_from_any_point(api: Api, lab: Lab) -> None:
 
 async def test_large_events_come_backward_in_pages_that_fit(api: Api, lab: Lab) -> None:
     person = await api.person()
-    nodes = [node("in", INPUT, name="X"), *(node(f"keep{at}", STORE) for at in range(5))]
-    links = [link("in.result", "keep0.input"), *(link(f"keep{at}.output", f"keep{at + 1}.input") for at in range(4))]
+    nodes = [node("in", INPUT, name="X"), *(node(f"keep{at}", STORE) for at in range(40))]
+    links = [link("in.result", "keep0.input"), *(link(f"keep{at}.output", f"keep{at + 1}.input") for at in range(39))]
     async with lab.worker():
-        created = await person.create(await person.save(document(nodes, links)), X=jsontext.dumps("ü" * 60_000))
+        created = await person.create(await person.save(document(nodes, links)), X=jsontext.dumps("ü" * 32_000))
         events = await person.watch(created.id)
     assert await backward(person, created.id, 1000, 2**31 - 1) == events
 
@@ -143,14 +143,30 @@ async def test_a_generators_firing_shows_its_first_outputs_and_counts_all(api: A
     assert (len(step.outputs), step.output_count) == (100, 1000)
 
 
-async def test_a_value_kept_apart_is_fetched_by_its_hash(api: Api, lab: Lab) -> None:
+async def test_large_values_are_told_by_their_hash_and_fetched_whole(api: Api, lab: Lab) -> None:
     person, other = await api.person(), await api.person()
-    created = await person.create(await person.save(chain(1)), X="1")
+    nodes = [node("in", INPUT, name="X"), node("keep", STORE), node("out", OUTPUT, name="R")]
+    graph_id = await person.save(document(nodes, [link("in.result", "keep.input"), link("keep.output", "out.value")]))
     content = jsontext.dumps({"z": "ü" * 50_000, "a": 2**70})
+    async with lab.worker():
+        created = await person.create(graph_id, X=content)
+        events = await person.watch(created.id)
+    given = [event for event in events if event.kind == pb.EVENT_KIND_NODE_OUTPUT and event.pin in ("result", "output")]
     digest = sha256(content.encode()).hexdigest()
-    await lab.pool.execute("INSERT INTO execution_value VALUES ($1, $2, $3, $4)", created.id, digest, len(content.encode()), content)
+    assert {(event.value_ref.sha256, event.value_ref.size_bytes, event.HasField("value")) for event in given} == {
+        (digest, len(content.encode()), False)
+    }
+    assert await person.events(created.id, 1000) == events
+    assert await person.watch(created.id) == events
+    assert max(event.ByteSize() for event in events) < 1000
     request = pb.GetExecutionValueRequest(execution_id=created.id, sha256=digest)
     assert (await person.call("GetExecutionValue", request)).value.json == content
+    (keep,) = await firings(person, created.id, node_id="keep")
+    assert (keep.outputs[0].value_ref.sha256, keep.outputs[0].HasField("value")) == (digest, False)
+    inputs = pb.GetExecutionValueRequest(execution_id=created.id, sha256=keep.inputs_ref.sha256)
+    assert jsontext.loads((await person.call("GetExecutionValue", inputs)).value.json)["input"] == jsontext.loads(content)
+    execution = (await person.call("GetExecution", pb.GetExecutionRequest(execution_id=created.id))).execution
+    assert execution.outputs["R"].json == f"[{content}]"
     async with refused(grpc.StatusCode.NOT_FOUND, "EXECUTION_NOT_FOUND"):
         await other.call("GetExecutionValue", request)
     async with refused(grpc.StatusCode.NOT_FOUND, "VALUE_NOT_FOUND"):

@@ -157,11 +157,12 @@ async def test_cancel_answers_with_the_end(api: Api, lab: Lab) -> None:
 
 async def test_large_events_come_in_pages_that_fit(api: Api, lab: Lab) -> None:
     person = await api.person()
-    nodes = [node("in", INPUT, name="X"), *(node(f"keep{at}", STORE) for at in range(6))]
-    links = [link("in.result", "keep0.input"), *(link(f"keep{at}.output", f"keep{at + 1}.input") for at in range(5))]
-    text = jsontext.dumps("ü" * 1_200_000)
+    nodes = [node("in", INPUT, name="X"), *(node(f"keep{at}", STORE) for at in range(40))]
+    links = [link("in.result", "keep0.input"), *(link(f"keep{at}.output", f"keep{at + 1}.input") for at in range(39))]
+    # As long as a value may be and still stand in its event.
+    text = jsontext.dumps("ü" * 32_000)
     async with lab.worker():
         created = await person.create(await person.save(document(nodes, links)), X=text)
         watched = await person.watch(created.id)
-    assert len([event for event in watched if event.value.json == text]) >= 7
+    assert len([event for event in watched if event.value.json == text]) >= 40
     assert await person.events(created.id, 1000) == watched
