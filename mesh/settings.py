@@ -30,6 +30,11 @@ class Settings(BaseSettings):
     master_key: SecretStr = Field(SecretStr(""), description="Base64 of 32 bytes that encrypt keys and credentials at rest")
     issuer: str = Field("https://treadle.local", description="`iss` of access tokens")
     access_token_ttl_s: int = Field(900, ge=30, le=86400, description="Life of an access token")
+    signing_key_ahead_s: float = Field(
+        330.0, ge=0, description="How long a new signing key is published before it signs; longer than the edge keeps the published keys"
+    )
+    signing_key_max_age_s: float = Field(90 * 86400.0, ge=0, description="Age at which a signing key is replaced; 0 is never")
+    owner_email: str = Field("", description="Address of an account that is an administrator from its start; register it first")
     refresh_token_ttl_s: int = Field(30 * 86400, ge=60, description="Life of a refresh token")
 
     max_message_bytes: int = Field(MAX_MESSAGE_BYTES, ge=1024, description="Largest request, at the edge and at both doors")

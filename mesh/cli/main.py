@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from mesh.cli import bench, executions, graphs, processes, run, stack
+from mesh.cli import bench, executions, graphs, keys, processes, run, stack
 from mesh.cli.options import DEFAULT_HOME, common
 from mesh.cli.output import CliError, Exit, say_error, say_json
 from mesh.local.errors import LocalError
@@ -38,6 +38,7 @@ stack.register(app)
 run.register(app)
 graphs.register(app)
 executions.register(app)
+keys.register(app)
 bench.register(app)
 processes.register(app)
 

@@ -20,15 +20,15 @@ _SCHEMES = ("Bearer", "bearer", "BEARER")
 _NEEDED: Json = {"provider_name": "treadle"}
 
 
-def jwt_filter(methods: Mapping[str, Method], issuer: str) -> Json:
+def jwt_filter(methods: Mapping[str, Method], issuer: str, keys_max_age_s: int) -> Json:
     """The `jwt_authn` filter."""
     return {
         "name": "envoy.filters.http.jwt_authn",
-        "typed_config": {"@type": _TYPE, "providers": {"treadle": _provider(issuer)}, "rules": _rules(methods)},
+        "typed_config": {"@type": _TYPE, "providers": {"treadle": _provider(issuer, keys_max_age_s)}, "rules": _rules(methods)},
     }
 
 
-def _provider(issuer: str) -> Json:
+def _provider(issuer: str, keys_max_age_s: int) -> Json:
     return {
         "issuer": issuer,
         "audiences": [_AUDIENCE],
@@ -36,7 +36,7 @@ def _provider(issuer: str) -> Json:
         "from_headers": [{"name": "authorization", "value_prefix": f"{scheme} "} for scheme in _SCHEMES],
         "remote_jwks": {
             "http_uri": {"uri": f"http://{_AUTH_DOMAIN}{JWKS_PATH}", "cluster": http_cluster(_AUTH_DOMAIN), "timeout": "2s"},
-            "cache_duration": "300s",
+            "cache_duration": f"{keys_max_age_s}s",
             "retry_policy": {"num_retries": 5, "retry_back_off": {"base_interval": "0.1s", "max_interval": "2s"}},
         },
         # Verifying a signature costs more than all else at the edge.

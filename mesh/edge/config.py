@@ -89,7 +89,7 @@ def _filters(methods: Mapping[str, Method], targets: EdgeTargets) -> list[Json]:
         _filter("header_mutation", "HeaderMutation", mutations={"request_mutations": [_remove_own_headers()]}),
         _filter("cors", "Cors"),
         _filter("grpc_web", "GrpcWeb"),
-        jwt_filter(methods, targets.issuer),
+        jwt_filter(methods, targets.issuer, targets.keys_max_age_s),
         _filter("buffer", "Buffer", max_request_bytes=READ_BEYOND * targets.max_body_bytes),
         _filter("router", "Router"),
     ]

@@ -28,6 +28,8 @@ class EdgeTargets:
     issuer: str
     services: Mapping[str, Doors]
     gateway: Doors
+    # How long the edge keeps the published keys; a new key must be published longer than this before it signs.
+    keys_max_age_s: int = 300
     max_body_bytes: int = MAX_MESSAGE_BYTES
 
 

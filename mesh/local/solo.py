@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mesh.edge.targets import Doors, EdgeTargets
 from mesh.local import envoy, nats, postgres, valkey
+from mesh.local.account import OWNER_EMAIL
 from mesh.local.errors import PortTakenError
 from mesh.local.health import http_is_ok
 from mesh.local.keys import Keys
@@ -114,6 +115,7 @@ class Solo:
             "TREADLE_CACHE_URL": valkey.url(self._cache_port, self._keys.cache),
             "TREADLE_SERVICE_KEY": self._keys.service_key,
             "TREADLE_MASTER_KEY": self._keys.master_key,
+            "TREADLE_OWNER_EMAIL": OWNER_EMAIL,
             # The stack's own edge is the one local address that a block may call.
             "TREADLE_HTTP_BLOCK_ALLOW_HOSTS": ",".join(
                 filter(None, [os.environ.get("TREADLE_HTTP_BLOCK_ALLOW_HOSTS"), self._edge_address])

@@ -18,6 +18,16 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
+class NewAccount:
+    """An account to be made. `email` is lower-case."""
+
+    email: str
+    display_name: str
+    password_hash: str
+    roles: frozenset[Role] = frozenset({Role.USER})
+
+
+@dataclass(frozen=True, slots=True)
 class Credentials:
     """An account with the hash of its password."""
 

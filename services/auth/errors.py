@@ -1,6 +1,6 @@
 """What can be wrong with credentials, with the reasons that programs see."""
 
-from mesh.errors import AlreadyExistsError, ResourceExhaustedError, UnauthenticatedError
+from mesh.errors import AlreadyExistsError, FailedPreconditionError, ResourceExhaustedError, UnauthenticatedError
 
 
 def email_taken() -> AlreadyExistsError:
@@ -21,6 +21,12 @@ def refresh_token_invalid() -> UnauthenticatedError:
 def refresh_token_reused() -> UnauthenticatedError:
     """The token was traded before: one of the two who showed it stole it, so all tokens of that sign-in have ended."""
     return UnauthenticatedError("The refresh token was used before; sign in again.", reason="REFRESH_TOKEN_REUSED")
+
+
+def rotation_pending(ahead_s: float) -> FailedPreconditionError:
+    """The key before this one has not begun to sign."""
+    message = f"The newest key does not sign yet: that takes {ahead_s:.0f} s from its making. Revoke the keys if it cannot wait."
+    return FailedPreconditionError(message, reason="KEY_ROTATION_PENDING")
 
 
 def too_many_sign_ins(retry_after_s: float) -> ResourceExhaustedError:

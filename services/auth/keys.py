@@ -3,8 +3,10 @@
 import base64
 import binascii
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 
 from cryptography.exceptions import InvalidTag
@@ -52,9 +54,10 @@ class Seal:
 
 @dataclass(frozen=True)
 class SigningKey:
-    """A key pair. `kid` is its RFC 7638 thumbprint."""
+    """A key pair. `kid` is its RFC 7638 thumbprint; it signs from `starts_at` on, on `time.monotonic()`."""
 
     pair: ECKey
+    starts_at: float = float("-inf")
 
     @classmethod
     def generate(cls) -> "SigningKey":
@@ -62,9 +65,9 @@ class SigningKey:
         return cls(_labelled(ECKey.generate_key(_CURVE, private=True)))
 
     @classmethod
-    def unseal(cls, sealed: bytes, kid: str, seal: Seal) -> "SigningKey":
+    def unseal(cls, sealed: bytes, kid: str, seal: Seal, starts_at: float = float("-inf")) -> "SigningKey":
         """The key pair that `sealed` gave. Raises SealError."""
-        return cls(_labelled(ECKey.import_key(seal.open(sealed, kid))))
+        return cls(_labelled(ECKey.import_key(seal.open(sealed, kid))), starts_at)
 
     @property
     def kid(self) -> str:
@@ -82,16 +85,31 @@ class SigningKey:
         return seal.close(self.pair.as_der(private=True), self.kid)
 
 
-@dataclass(frozen=True)
 class KeyRing:
-    """The keys of the service, newest first. The first signs; the others still verify."""
+    """The keys of the service, newest first. The newest that has begun to sign signs; the others verify. Changes as a whole."""
 
-    keys: Sequence[SigningKey]
+    def __init__(self, keys: Sequence[SigningKey]) -> None:
+        self.keys = tuple(keys)
 
     @property
     def signer(self) -> SigningKey:
         """The key that signs."""
-        return self.keys[0]
+        now = time.monotonic()
+        return next((key for key in self.keys if key.starts_at <= now), self.keys[-1])
+
+    def replace(self, other: "KeyRing") -> None:
+        """Takes over the keys of another ring."""
+        self.keys = other.keys
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRecord:
+    """What may be shown of a key. The newest has no `retire_time`."""
+
+    kid: str
+    create_time: datetime
+    activate_time: datetime
+    retire_time: datetime | None
 
 
 def _labelled(pair: ECKey) -> ECKey:

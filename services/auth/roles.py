@@ -37,6 +37,8 @@ SCOPES_OF: Mapping[Role, frozenset[str]] = {
     Role.REVIEWER: _REVIEWER,
     Role.ADMIN: _ADMIN,
 }
+USER_ROLES = frozenset({Role.USER})
+OWNER_ROLES = USER_ROLES | {Role.ADMIN}
 # What no API key may do: a key that can make keys or read mail links would outlive its own end.
 NOT_FOR_KEYS = frozenset({"accounts:write"})
 

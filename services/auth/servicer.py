@@ -27,7 +27,7 @@ class AuthServicer:
 
     def __init__(self, sign_in: SignIn, ring: KeyRing) -> None:
         self._sign_in = sign_in
-        self._jwks = GetJwksResponse(keys=[Jwk(**key.public_jwk) for key in ring.keys])
+        self._ring = ring
 
     async def register(self, request: RegisterRequest, call: Call) -> RegisterResponse:
         """Creates an account and signs it in."""
@@ -51,7 +51,7 @@ class AuthServicer:
 
     async def get_jwks(self, request: GetJwksRequest, call: Call) -> GetJwksResponse:
         """The public keys."""
-        return self._jwks
+        return GetJwksResponse(keys=[Jwk(**key.public_jwk) for key in self._ring.keys])
 
 
 def _fields(session: Session) -> dict[str, Any]:

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 from mesh.logs import get_logger
 from services.auth import errors
-from services.auth.account import Account, Refused, default_name, normal_email
+from services.auth.account import Account, NewAccount, Refused, default_name, normal_email
 from services.auth.passwords import Passwords
 from services.auth.repository.accounts import Accounts
+from services.auth.roles import OWNER_ROLES, USER_ROLES
 from services.auth.tokens import AccessTokens, digest, new_refresh_token
 
 _log = get_logger("auth")
@@ -23,13 +24,17 @@ class Session:
 
 
 class SignIn:
-    """Gives out tokens. `refresh_ttl_s` is the life of a refresh token; each trade starts it anew."""
+    """Gives out tokens. `refresh_ttl_s` is the life of a refresh token; each trade starts it anew.
 
-    def __init__(self, repository: Accounts, passwords: Passwords, tokens: AccessTokens, refresh_ttl_s: int) -> None:
+    Whoever registers `owner_email` is an administrator.
+    """
+
+    def __init__(self, repository: Accounts, passwords: Passwords, tokens: AccessTokens, refresh_ttl_s: int, owner_email: str = "") -> None:
         self._repository = repository
         self._passwords = passwords
         self._tokens = tokens
         self._refresh_ttl_s = refresh_ttl_s
+        self._owner_email = owner_email
 
     async def register(self, email: str, password: str, display_name: str) -> Session:
         """Creates an account and signs it in. Raises ALREADY_EXISTS (EMAIL_TAKEN)."""
@@ -37,7 +42,8 @@ class SignIn:
         password_hash = await self._passwords.hash(password)
         name = display_name.strip() or default_name(email)
         token = new_refresh_token()
-        account = await self._repository.create_account(email, name, password_hash, digest(token), self._refresh_ttl_s)
+        new = NewAccount(email, name, password_hash, OWNER_ROLES if email == self._owner_email else USER_ROLES)
+        account = await self._repository.create_account(new, digest(token), self._refresh_ttl_s)
         if account is None:
             raise errors.email_taken()
         _log.info("account_registered", user_id=account.id)

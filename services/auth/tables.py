@@ -47,5 +47,8 @@ signing_key = Table(
     # The private key, sealed under the master key (see `keys`).
     Column("sealed_key", LargeBinary, nullable=False),
     Column("create_time", DateTime(timezone=True), nullable=False, server_default=FetchedValue()),
+    # It signs from the one to the other, and verifies a while longer unless it was revoked.
+    Column("activate_time", DateTime(timezone=True), nullable=False, server_default=FetchedValue()),
     Column("retire_time", DateTime(timezone=True)),
+    Column("revoke_time", DateTime(timezone=True)),
 )

@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from services.auth.account import Account, Credentials, Refused
+from services.auth.account import Account, Credentials, NewAccount, Refused
 from services.auth.roles import Role
 from services.auth.tables import account, refresh_family, refresh_token
 
@@ -17,6 +17,7 @@ _EXPIRY = func.now() + bindparam("life", type_=Interval)
 
 _INSERT_ACCOUNT = upsert(account).on_conflict_do_nothing(index_elements=[account.c.email]).returning(account)
 _ACCOUNT_BY_EMAIL = select(account).where(account.c.email == bindparam("email"))
+_SET_ROLES = update(account).where(account.c.email == bindparam("address", type_=Text)).values(roles=bindparam("new_roles"))
 _REPLACE_HASH = (
     update(account)
     .where(account.c.id == bindparam("account_id", type_=Uuid), account.c.password_hash == bindparam("old_hash", type_=Text))
@@ -64,9 +65,14 @@ class Accounts:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
-    async def create_account(self, email: str, display_name: str, password_hash: str, token_digest: bytes, ttl_s: int) -> Account | None:
+    async def create_account(self, new: NewAccount, token_digest: bytes, ttl_s: int) -> Account | None:
         """Creates an account and its first refresh token; None when the address is taken."""
-        values = {"email": email, "display_name": display_name, "password_hash": password_hash}
+        values = {
+            "email": new.email,
+            "display_name": new.display_name,
+            "password_hash": new.password_hash,
+            "roles": sorted(new.roles),
+        }
         async with self._engine.begin() as connection:
             row = (await connection.execute(_INSERT_ACCOUNT, values)).one_or_none()
             if row is None:
@@ -79,6 +85,11 @@ class Accounts:
         async with self._engine.connect() as connection:
             row = (await connection.execute(_ACCOUNT_BY_EMAIL, {"email": email})).one_or_none()
         return Credentials(_account(row), row.password_hash) if row else None
+
+    async def set_roles(self, email: str, roles: frozenset[Role]) -> None:
+        """Gives the account with this address, if there is one, exactly these roles."""
+        async with self._engine.begin() as connection:
+            await connection.execute(_SET_ROLES, {"address": email, "new_roles": sorted(roles)})
 
     async def replace_password_hash(self, account_id: str, old_hash: str, new_hash: str) -> None:
         """Stores a hash made with today's costs, unless the password has changed meanwhile."""

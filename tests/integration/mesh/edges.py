@@ -20,13 +20,13 @@ PATIENCE_S = 20.0
 
 
 @asynccontextmanager
-async def edge_before(host: Host, **timeouts_s: float) -> AsyncIterator[str]:
+async def edge_before(host: Host, *, keys_max_age_s: int = 300, **timeouts_s: float) -> AsyncIterator[str]:
     """`host:port` of an edge. Behind it `host` serves auth, user and execution; graph and block are away.
 
     `timeouts_s` by method name shorten what the edge grants, not what the service takes.
     """
     with tempfile.TemporaryDirectory(prefix="edge-") as folder:
-        targets = _targets(host, Path(folder) / "admin.sock")
+        targets = replace(_targets(host, Path(folder) / "admin.sock"), keys_max_age_s=keys_max_age_s)
         config = Path(folder) / "envoy.json"
         config.write_text(json.dumps(edge_config(_shortened(timeouts_s), targets)))
         process = await asyncio.create_subprocess_exec(

@@ -42,15 +42,13 @@ async def test_a_damaged_hash_is_no_match(passwords: Passwords) -> None:
 async def test_no_account_takes_as_long_as_a_wrong_password(passwords: Passwords) -> None:
     hashed = await passwords.hash("correct horse battery")
 
-    async def best_of_five(known: str | None) -> float:
-        times = []
-        for _ in range(5):
-            start = time.perf_counter()
-            await passwords.matches("wrong", known)
-            times.append(time.perf_counter() - start)
-        return min(times)
-
-    wrong, unknown = await best_of_five(hashed), await best_of_five(None)
+    best: dict[str | None, float] = {}
+    # In turns, so that whatever else the machine does slows both.
+    for known in [hashed, None] * 10:
+        start = time.perf_counter()
+        await passwords.matches("wrong", known)
+        best[known] = min(best.get(known, 1e9), time.perf_counter() - start)
+    wrong, unknown = best[hashed], best[None]
     assert 0.5 < wrong / unknown < 2
 
 
