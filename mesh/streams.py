@@ -29,7 +29,8 @@ CONTROL_CANCEL = "treadle.control.cancel"
 CONTROL_SIGNAL = "treadle.control.signal"
 
 EVENTS_MAX_AGE_S = 600.0
-EVENTS_MAX_BYTES = 256 * 1024 * 1024
+# The server takes about twice as much memory for it.
+EVENTS_MAX_BYTES = 64 * 1024 * 1024
 DEAD_LETTERS_MAX_AGE_S = 30 * 86400.0
 DEAD_LETTERS_MAX_BYTES = 64 * 1024 * 1024
 # Messages with an id seen within this time are dropped.

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from mesh.local.state import StackState
 
 
+_POLL_S = 0.05
+
+
 class Effect(StrEnum):
     """What the nodes of a chain are."""
 
@@ -68,6 +71,7 @@ def chain(
 
 def fanout(
     width: Annotated[int, typer.Option("--width", min=1, help="Values, each with a firing of its own.")] = 100,
+    depth: Annotated[int, typer.Option("--depth", min=1, max=4, help="Generators behind one another.")] = 1,
     runs: Runs = 100,
     in_flight: InFlight = 8,
     home: Home = NO_HOME,
@@ -76,7 +80,7 @@ def fanout(
     """One node that emits many values."""
     from mesh.cli import workloads
 
-    _bench(workloads.fanout(width), _Asked(runs, in_flight), home, is_json)
+    _bench(workloads.fanout(width, depth), _Asked(runs, in_flight), home, is_json)
 
 
 def start(runs: Runs = 100, in_flight: InFlight = 1, home: Home = NO_HOME, is_json: AsJson = False) -> None:
@@ -175,15 +179,16 @@ async def _warm_up(target: str, job: "Job", workload: "Workload") -> int:
 
     client = Client(target, job)
     try:
-        execution_id = await client.create("")
-        is_good = await client.wait_end(execution_id, 0)
-        execution = await client.get(execution_id)
+        execution = await client.get(await client.create(""))
+        while not execution.get("end_time"):
+            await asyncio.sleep(_POLL_S)
+            execution = await client.get(execution["id"])
     except CallError as error:
         raise CliError(f"The workload cannot be run: {error}", Exit.FAILED) from error
     finally:
         client.close()
     count = execution["stats"]["node_count"]
-    if not is_good or count != workload.firings:
+    if count != workload.firings:
         raise CliError(f"The workload did not run as it should: {count} firings, {execution['error']}", Exit.FAILED)
     return int(execution["last_seq"])
 

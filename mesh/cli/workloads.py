@@ -37,16 +37,22 @@ def chain(nodes: int, effect: str) -> Workload:
     )
 
 
-def fanout(width: int) -> Workload:
-    """A generator that emits `width` values, each to a firing of its own."""
+def fanout(width: int, depth: int = 1) -> Workload:
+    """A generator that emits `width` values, each to a firing of its own; with more `depth`, each to a generator of its own."""
+    items: Any = list(range(width))
+    for _ in range(depth - 1):
+        items = [items] * width
+    ids = [f"items{level}" for level in range(depth)]
+    nodes = [_node(node, STEP_THROUGH, {"items": items} if node == ids[0] else {}) for node in ids]
+    links = [_link(a, "item", b, "items") for a, b in pairwise(ids)]
     return Workload(
-        f"fanout-{width}",
+        f"fanout-{width}" if depth == 1 else f"fanout-{width}^{depth}",
         {
-            "name": f"bench fanout {width}",
-            "nodes": [_node("items", STEP_THROUGH, {"items": list(range(width))}), _node("each", STORE_VALUE, {})],
-            "links": [_link("items", "item", "each", "input")],
+            "name": f"bench fanout {width} {depth}",
+            "nodes": [*nodes, _node("each", STORE_VALUE, {})],
+            "links": [*links, _link(ids[-1], "item", "each", "input")],
         },
-        width + 1,
+        sum(width**level for level in range(depth + 1)),
     )
 
 
