@@ -1,9 +1,11 @@
 """Workers that die exactly between two steps: nothing is lost, nothing is recorded or done twice."""
 
 import asyncio
+import signal
 import subprocess
 import time
 
+import psutil
 import pytest
 
 from services.execution.worker.hooks import POINTS, arm_plan
@@ -41,6 +43,29 @@ async def test_a_worker_that_is_killed_there_loses_and_repeats_nothing(lab: Lab,
 
 async def _code(process: "subprocess.Popen[bytes]") -> int | None:
     return process.poll()
+
+
+async def test_a_commit_that_was_held_back_beyond_the_lease_is_refused(lab: Lab, touches: Touches) -> None:
+    graph_id = await lab.graph(chain(10, TOUCH, seconds=0.05))
+    with lab.worker_process(test_hooks="journal.commit.before:stop:6") as paused:
+        ids = [(await lab.create(graph_id, X=at)).record.id for at in range(5)]
+        await lab.until(lambda: _state(paused), lambda state: state == psutil.STATUS_STOPPED)
+        async with lab.worker():
+            before = [await lab.ended(execution_id) for execution_id in ids]
+            paused.send_signal(signal.SIGCONT)
+            # It finds out by its own commit, and stays of use.
+            again = (await lab.create(graph_id, X=1)).record.id
+            await lab.ended(again)
+        assert [await lab.get(execution_id) for execution_id in ids] == before
+        assert paused.poll() is None
+    for record in before:
+        assert record.last_seq == len(await lab.journal(record.id))
+    firings = touches.firings()
+    assert len(firings) == len(set(firings))
+
+
+async def _state(process: "subprocess.Popen[bytes]") -> str:
+    return str(psutil.Process(process.pid).status())
 
 
 async def test_a_dead_worker_is_missed_long_before_its_leases_run_out(lab: Lab) -> None:
