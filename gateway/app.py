@@ -16,6 +16,7 @@ from gateway.channels import Channels
 from gateway.executions import Executions, fetch_keys
 from gateway.identity import Visitor, bearer_of, identify
 from gateway.pages import root
+from gateway.reference import routes as reference
 from gateway.socket import FORBIDDEN, TRY_AGAIN_LATER, UNAUTHENTICATED, CloseSocket, Socket, close
 from gateway.tickets import LIFE_S, Tickets
 from mesh.chain.errors import MASKED
@@ -91,6 +92,7 @@ async def build(resources: Resources) -> AsyncIterator[Running]:
     app = Starlette(
         routes=[
             Route("/", root),
+            *reference.ROUTES,
             Route("/v1/ws-tickets", gateway.issue_ticket, methods=["POST"]),
             WebSocketRoute("/v1/ws", gateway.serve_socket),
         ],

@@ -28,6 +28,7 @@ td, th { text-align: left; padding: .2rem 1.2rem .2rem 0; vertical-align: top }
 <p>Build, run and watch AI agents. This is the edge: REST, gRPC, gRPC-Web and WebSocket on one port.</p>
 <table>
 <tr><th>What</th><th>Where</th></tr>
+<tr><td>Reference of the REST API</td><td><a href="/docs">/docs</a>, <a href="/openapi.json">/openapi.json</a></td></tr>
 <tr><td>Sign up, sign in</td><td><code>POST /v1/auth/register</code>, <code>/v1/auth/login</code></td></tr>
 <tr><td>Keys that verify access tokens</td><td><a href="/.well-known/jwks.json">/.well-known/jwks.json</a></td></tr>
 <tr><td>Your profile</td><td><code>GET /v1/users/me</code></td></tr>

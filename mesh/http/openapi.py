@@ -41,16 +41,16 @@ def document(known: Iterable[Method], comments: Mapping[str, str]) -> dict[str, 
     schemas = Schemas(comments)
     operations = Operations(listed, schemas, comments)
     paths: dict[str, dict[str, Any]] = {}
-    tags: dict[str, str] = {}
+    tags: dict[str, dict[str, str]] = {}
     for method in listed:
         if method.http is not None:
             paths.setdefault(method.http.path, {})[method.http.verb.lower()] = operations.operation(method, method.http)
-            tags[method.domain] = comments.get(method.service, "")
+            tags.setdefault(method.domain, {})[method.service] = comments.get(method.service, "")
     return {
         "openapi": "3.1.0",
         "info": {"title": "Treadle", "version": VERSION, "description": _ABOUT},
         "servers": [{"url": "/", "description": "The edge that serves this document."}],
-        "tags": [{"name": name, "description": text} for name, text in sorted(tags.items())],
+        "tags": [{"name": name, "description": "\n\n".join(texts.values())} for name, texts in sorted(tags.items())],
         "paths": dict(sorted(paths.items())),
         "components": {
             "securitySchemes": _security(listed),
