@@ -5,10 +5,8 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
 
 import nats.errors
-import orjson
 
 from mesh.bus import Bus
 from mesh.logs import get_logger
@@ -137,11 +135,7 @@ class Publisher:
 def _payloads(item: Committed) -> list[tuple[int, bytes]]:
     """The messages with their first seq; an event too large for the bus is left out and so shows as a gap."""
     events = list(item.renderer.json(item.seq, item.lines))
-    payload = orjson.dumps(events)
+    payload = b"[" + b",".join(events) + b"]"
     if len(payload) <= MAX_PAYLOAD_BYTES:
         return [(item.seq, payload)]
-    return [part for part in _split(events) if len(part[1]) <= MAX_PAYLOAD_BYTES]
-
-
-def _split(events: Sequence[dict[str, Any]]) -> list[tuple[int, bytes]]:
-    return [(event["seq"], b"[" + orjson.dumps(event) + b"]") for event in events]
+    return [(seq, b"[" + event + b"]") for seq, event in enumerate(events, item.seq) if len(event) + 2 <= MAX_PAYLOAD_BYTES]
