@@ -129,6 +129,15 @@ class FailedPreconditionError(TreadleError):
     default_reason = "FAILED_PRECONDITION"
 
 
+class RequestIdReusedError(FailedPreconditionError):
+    """The same `request_id` came before, with another request."""
+
+    default_reason = "REQUEST_ID_REUSED"
+
+    def __init__(self, request_id: str) -> None:
+        super().__init__("This request_id was used before with another request.", metadata={"request_id": request_id})
+
+
 class AbortedError(TreadleError):
     """The call lost against a concurrent one; a repeat from the start may win."""
 

@@ -5,6 +5,7 @@ orjson does the work; the standard library takes over for integers beyond 64 bit
 
 import json
 import re
+from math import isinf
 from typing import Any
 
 import orjson
@@ -14,11 +15,11 @@ _LONG_NUMBER = re.compile(r"\d{19}")
 
 
 def loads(text: str | bytes) -> Any:
-    """Parses JSON text. Raises ValueError on text that is not JSON (NaN and Infinity are not)."""
+    """Parses JSON text. Raises ValueError on text that is not JSON (NaN and Infinity are not) and on numbers beyond a double's range."""
     as_text = text if isinstance(text, str) else text.decode()
     if len(as_text) < 19 or not _LONG_NUMBER.search(as_text):  # noqa: PLR2004 - the run length of the pattern above
         return orjson.loads(as_text)
-    return json.loads(as_text, parse_constant=_refuse_constant)
+    return json.loads(as_text, parse_constant=_refuse_constant, parse_float=_finite)
 
 
 def dumps(value: Any) -> str:
@@ -27,6 +28,13 @@ def dumps(value: Any) -> str:
         return orjson.dumps(value).decode()
     except orjson.JSONEncodeError:
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if isinf(number):
+        raise ValueError(f"{text[:40]} is beyond the range of a double")
+    return number
 
 
 def _refuse_constant(name: str) -> None:

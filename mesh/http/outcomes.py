@@ -27,8 +27,8 @@ from mesh.errors import (
 )
 from mesh.http.errors import REQUEST_INVALID, BodyTooLargeError, MediaTypeError, http_status
 from mesh.http.routes import variables_of
+from mesh.limits import MAX_MESSAGE_BYTES
 
-_MAX_BODY_BYTES = 4 * 1024 * 1024
 _SENTENCE = re.compile(r"Errors: (.+)")
 _PART = re.compile(r"([A-Z][A-Z_]+)(?: \(([^()]*)\))?")
 
@@ -75,7 +75,7 @@ OUTCOMES = (
     Outcome(
         "Conflict",
         "The call collides with what is there, or with a concurrent call.",
-        AlreadyExistsError("This request_id was used before, with another graph.", reason="REQUEST_ID_REUSED"),
+        AlreadyExistsError("An account with this e-mail address exists.", reason="EMAIL_TAKEN"),
     ),
     Outcome(
         "PreconditionFailed",
@@ -88,7 +88,7 @@ OUTCOMES = (
         DeadlineExceededError("The request did not arrive in time.", reason="REQUEST_TIMEOUT"),
         own_status=408,
     ),
-    Outcome("TooLarge", "The body is too large.", BodyTooLargeError(_MAX_BODY_BYTES)),
+    Outcome("TooLarge", "The body is too large.", BodyTooLargeError(MAX_MESSAGE_BYTES)),
     Outcome("MediaType", "The body is not JSON in UTF-8.", MediaTypeError("The body must be JSON in UTF-8.")),
     Outcome(
         "RateLimited",

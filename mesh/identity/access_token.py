@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from joserfc import jwt
 from joserfc.jwk import ECKey
@@ -25,6 +25,8 @@ KEYS_STALE_S = 3600.0
 KEYS_MIN_AGE_S = 5.0
 # How far the clock of the one who signs may be ahead of ours; the edge allows the same.
 CLOCK_SKEW_S = 60.0
+# The end of the year 9999; no token means a later time.
+LATEST = 253_402_300_799
 
 _log = get_logger("mesh.identity")
 
@@ -109,13 +111,18 @@ class TokenVerifier:
         user_id, expires_at = claims.get("sub"), claims.get("exp")
         if claims.get("iss") != self._issuer or claims.get("aud") != AUDIENCE:
             raise _invalid()
-        if not isinstance(user_id, str) or not user_id or not isinstance(expires_at, (int, float)):
+        if not isinstance(user_id, str) or not user_id or not _is_time(expires_at):
             raise _invalid()
         not_before = claims.get("nbf", 0)
-        if not isinstance(not_before, (int, float)) or not_before > time.time() + CLOCK_SKEW_S:
+        if not _is_time(not_before) or not_before > time.time() + CLOCK_SKEW_S:
             raise _invalid()
         scopes = frozenset(str(claims.get("scope", "")).split())
         return AccessClaims(user_id, str(claims.get("email", "")), scopes, float(expires_at), str(claims.get("sid", "")))
+
+
+def _is_time(value: Any) -> TypeGuard[float]:
+    """Whether it is a time in seconds since the epoch that a calendar has: nothing endless, and not NaN, which no comparison ends."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= LATEST
 
 
 def _invalid() -> UnauthenticatedError:

@@ -6,12 +6,12 @@ import hashlib
 import time
 from dataclasses import dataclass
 
-from mesh.errors import TreadleError
+from mesh.errors import RequestIdReusedError, TreadleError
 from mesh.group_commit import GroupCommit
 from mesh.ids import uuid7
 from mesh.logs import get_logger
 from services.execution.engine.events import Event, EventKind
-from services.execution.errors import DATABASE_AWAY, database_away, request_id_reused
+from services.execution.errors import DATABASE_AWAY, database_away
 from services.execution.lines import Line, line_of, write_row
 from services.execution.repository import ExecutionRepository, NewExecution, Record
 
@@ -62,7 +62,7 @@ class Creation:
     async def create(self, wanted: Wanted) -> Accepted:
         """Creates an execution, or finds the one that the same request made before.
 
-        Raises FailedPreconditionError (REQUEST_ID_REUSED) when another request had this request_id, UnavailableError when the database
+        Raises RequestIdReusedError when another request had this request_id, UnavailableError when the database
         is away; the execution may exist then, and a repeat with the same request_id tells.
         """
         line = line_of(Event(EventKind.EXECUTION_QUEUED, time.time_ns() // 1000), -1, 0)
@@ -84,19 +84,23 @@ class Creation:
         self._group.add(pending)
         create_time = await pending.created
         if create_time is None:
-            return Accepted(await self._made_before(wanted), None)
+            record = await self.made_before(wanted.owner_id, wanted.request_id, wanted.request_hash)
+            if record is None:
+                raise database_away()
+            return Accepted(record, None)
         return Accepted(_record(new, create_time), line)
 
-    async def _made_before(self, wanted: Wanted) -> Record:
+    async def made_before(self, owner_id: str, request_id: str, request_hash: str) -> Record | None:
+        """What an earlier call with this request_id made; None when there was none. Raises as `create` does."""
         try:
-            found = await self._repository.find_by_request(wanted.owner_id, wanted.request_id)
+            found = await self._repository.find_by_request(owner_id, request_id)
         except DATABASE_AWAY as away:
             raise database_away() from away
         if found is None:
-            raise database_away()
-        record, request_hash = found
-        if request_hash != wanted.request_hash:
-            raise request_id_reused(wanted.request_id)
+            return None
+        record, first_hash = found
+        if first_hash != request_hash:
+            raise RequestIdReusedError(request_id)
         return record
 
     async def _commit(self, batch: list[_Pending]) -> None:

@@ -75,13 +75,6 @@ def nothing_to_retry(execution_id: str) -> FailedPreconditionError:
     )
 
 
-def request_id_reused(request_id: str) -> FailedPreconditionError:
-    """The same request_id came before with another request."""
-    return FailedPreconditionError(
-        "This request_id was used before with another request.", reason="REQUEST_ID_REUSED", metadata={"request_id": request_id}
-    )
-
-
 def graph_invalid(violations: Sequence[Violation]) -> InvalidArgumentError:
     """The graph version cannot run."""
     return InvalidArgumentError("The graph cannot run.", reason="GRAPH_INVALID", violations=violations)

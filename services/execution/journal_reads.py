@@ -34,6 +34,7 @@ _VALUES = "SELECT sha256, content FROM execution_value WHERE execution_id = $1 A
 _FIRST_ROWS = 2
 _MAX_ROWS = 500
 _ROWS_WITH_KINDS = 16
+_LAST_SEQ = 2**31 - 1
 # A page of a journal with large values ends early, so that nobody holds a whole one in memory or in one message.
 _PAGE_BYTES = 1024 * 1024
 
@@ -58,7 +59,8 @@ class JournalReads:
         ends. None only when there is none. Several statements.
         """
         found: list[JournalRow] = []
-        missing, asked = limit, _FIRST_ROWS
+        # No event has the greatest number that there is, and nothing can be added to it.
+        missing, asked = limit if after_seq < _LAST_SEQ else 0, _FIRST_ROWS
         while missing > 0:
             rows = await self._rows(_AFTER, execution_id, after_seq, asked)
             found += rows

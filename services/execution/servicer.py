@@ -70,10 +70,15 @@ class ExecutionServicer:
         """Accepts an execution: durable when this returns, under way a moment later."""
         owner_id = call.caller.user_id
         inputs, masks = _object_text(request.inputs), _object_text(request.input_masks)
-        timezone = _timezone(request.timezone)
+        timezone, request_id, asked_hash = _timezone(request.timezone), request.request_id.lower(), ""
+        if request_id:
+            asked_hash = request_hash(request.graph_id, str(request.graph_version), inputs, masks, str(request.dry_run), timezone)
+            # Before the graph is looked at: it may have changed, or be gone, since the first call.
+            made = await self._creation.made_before(owner_id, request_id, asked_hash)
+            if made is not None:
+                return pb.CreateExecutionResponse(execution=execution_message(made))
         graph = await self._graphs.get(owner_id, request.graph_id, request.graph_version)
         _check(problems(graph.plan, _loads(inputs, "inputs"), _masks(masks)))
-        asked = (request.graph_id, str(request.graph_version), inputs, masks, str(request.dry_run), timezone)
         wanted = Wanted(
             owner_id=owner_id,
             graph_id=graph.graph_id,
@@ -81,8 +86,8 @@ class ExecutionServicer:
             inputs=inputs,
             input_masks=masks,
             dry_run=request.dry_run,
-            request_id=request.request_id.lower(),
-            request_hash=request_hash(*asked) if request.request_id else "",
+            request_id=request_id,
+            request_hash=asked_hash,
             timezone=timezone,
         )
         return pb.CreateExecutionResponse(execution=await self._accept(wanted))

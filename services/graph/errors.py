@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from mesh.errors import AlreadyExistsError, EtagMismatchError, InvalidArgumentError, NotFoundError, Violation
+from mesh.errors import EtagMismatchError, InvalidArgumentError, NotFoundError, Violation
 from services.graph.validation import Problem
 
 # A graph with thousands of problems gets an answer that fits a response header.
@@ -43,11 +43,4 @@ def document_invalid(field: str, description: str) -> InvalidArgumentError:
     where = field if field == "document" else f"document.{field}"
     return InvalidArgumentError(
         f"The document cannot be imported: {field}: {description}.", reason="DOCUMENT_INVALID", violations=[Violation(where, description)]
-    )
-
-
-def request_id_reused(request_id: str) -> AlreadyExistsError:
-    """The request id belongs to an earlier call with another graph."""
-    return AlreadyExistsError(
-        "This request_id was used before, with another graph.", reason="REQUEST_ID_REUSED", metadata={"request_id": request_id}
     )

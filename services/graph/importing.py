@@ -19,9 +19,11 @@ _MAX_NAME = 500
 _MAX_TEXT = 20_000
 _MAX_ID = 100
 _MAX_PIN = 1000
-_MAX_ITEMS = {"nodes": 10_000, "links": 50_000, "sub_graphs": 100, "subgraphs": 100}
+_MAX_ITEMS = {"nodes": 10_000, "links": 50_000, "output_links": 50_000, "input_links": 50_000, "sub_graphs": 100, "subgraphs": 100}
 # What older exports call the list of embedded graphs.
 _SUB_GRAPHS = ("sub_graphs", "subgraphs")
+# Where nodes of AutoGPT's exports tell of the links at them.
+_NODE_LINKS = ("output_links", "input_links")
 _LINK_WORDS = ("source_id", "source_name", "sink_id", "sink_name")
 
 
@@ -86,9 +88,7 @@ class _Reader:
             self._node(item, f"{path}nodes[{index}]", names, hints) for index, item in enumerate(_objects(document, "nodes", path))
         )
         link_ids: set[str] = set()
-        links = tuple(
-            self._link(item, f"{path}links[{index}]", names, link_ids) for index, item in enumerate(_objects(document, "links", path))
-        )
+        links = tuple(self._link(item, place, names, link_ids) for place, item in _links(document, path))
         return Graph(
             id=graph_id,
             version=_version(document),
@@ -195,6 +195,27 @@ def _sub_documents(document: dict[str, Any], path: str = "") -> Iterator[dict[st
             for index, sub in enumerate(_objects(document, word, path)):
                 yield sub
                 yield from _sub_documents(sub, f"{path}{word}[{index}].")
+
+
+def _links(document: dict[str, Any], path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The links with their places: those of the graph, else those that its nodes tell of, each once."""
+    listed = _objects(document, "links", path)
+    for index, item in enumerate(listed):
+        yield f"{path}links[{index}]", item
+    if listed:
+        return
+    seen: set[tuple[str, ...]] = set()
+    for word in _NODE_LINKS:
+        for node_index, node in enumerate(_objects(document, "nodes", path)):
+            place = f"{path}nodes[{node_index}]."
+            for index, item in enumerate(_objects(node, word, place)):
+                # Both ends of a link tell of it.
+                key = tuple(str(item.get(part)) for part in ("id", *_LINK_WORDS))
+                if key not in seen:
+                    seen.add(key)
+                    yield f"{place}{word}[{index}]", item
+    if len(seen) > _MAX_ITEMS["links"]:
+        raise document_invalid(f"{path}links", f"must not hold more than {_MAX_ITEMS['links']:,} items")
 
 
 def _key(document: dict[str, Any], index: int) -> tuple[str, int]:

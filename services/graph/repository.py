@@ -10,8 +10,9 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mesh.database import Database
+from mesh.errors import RequestIdReusedError
 from mesh.ids import canonical_uuid, uuid7
-from services.graph.errors import GraphChangedError, graph_not_found, request_id_reused
+from services.graph.errors import GraphChangedError, graph_not_found
 from services.graph.heads import Heads
 from services.graph.hot import HotRead
 from services.graph.tables import graph, graph_version
@@ -78,7 +79,7 @@ class Repository:
     async def create(self, owner_id: str, draft: Draft, request_id: str = "", request_hash: str = "") -> Head:
         """Saves version 1 and makes it active. The same `request_id` with the same hash returns the graph of the first call.
 
-        Raises AlreadyExistsError (REQUEST_ID_REUSED) when the hash differs.
+        Raises RequestIdReusedError when the hash differs.
         """
         values = {"owner_id": owner_id, "request_id": request_id or None, "request_hash": request_hash}
         async with self._engine.begin() as connection:
@@ -86,7 +87,7 @@ class Repository:
             if graph_id is None:
                 first = (await connection.execute(_BY_REQUEST, values)).one()
                 if first.request_hash != request_hash:
-                    raise request_id_reused(request_id)
+                    raise RequestIdReusedError(request_id)
                 return await _head(connection, _EXACT, owner_id, str(first.id), 1)
             await connection.execute(_INSERT_VERSION, _version_values(owner_id, graph_id, 1, draft))
             return await _head(connection, _EXACT, owner_id, str(graph_id), 1)

@@ -58,6 +58,14 @@ class Person:
         saved: str = answer.graph.id
         return saved
 
+    async def replace(self, graph_id: str, graph: dict[str, Any]) -> None:
+        """Makes another graph the active version."""
+        await self._graphs.UpdateGraph(graph_pb.UpdateGraphRequest(graph_id=graph_id, graph=_message(graph)), metadata=self._metadata)
+
+    async def delete(self, graph_id: str) -> None:
+        """Deletes a graph."""
+        await self._graphs.DeleteGraph(graph_pb.DeleteGraphRequest(graph_id=graph_id), metadata=self._metadata)
+
     async def create(self, graph_id: str, *, request_id: str = "", **inputs: str) -> pb.Execution:
         """Creates an execution; inputs are JSON text."""
         values = {name: JsonValue(json=text) for name, text in inputs.items()}

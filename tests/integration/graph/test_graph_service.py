@@ -165,7 +165,7 @@ async def test_a_repeated_create_returns_the_first_graph(user: User) -> None:
     other = pb.CreateGraphRequest(graph=message("Another"), request_id=request.request_id)
     with refused() as said:
         await user.graphs("CreateGraph", other)
-    assert said.reason == "REQUEST_ID_REUSED"
+    assert (said.code, said.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "REQUEST_ID_REUSED")
 
 
 @pytest.mark.parametrize("method", ["GetGraph", "UpdateGraph", "DeleteGraph", "ListGraphVersions", "ActivateGraph", "ExportGraph"])

@@ -49,6 +49,40 @@ def test_a_document_that_says_nothing_of_static_links_is_not_corrected() -> None
     assert report.changes == ["Set is_static of the link in.result -> sum.a to true, as its source block says"], "only the sub-graph's"
 
 
+def told_by_nodes(document: dict[str, Any]) -> dict[str, Any]:
+    """The same document with its links at their nodes only."""
+    links = document.pop("links")
+    for listed in document["nodes"]:
+        listed["input_links"] = [item for item in links if item["sink_id"] == listed["id"]]
+        listed["output_links"] = [item for item in links if item["source_id"] == listed["id"]]
+    return document
+
+
+@pytest.mark.parametrize("links", [None, []])
+def test_links_that_only_the_nodes_tell_of_are_read(links: list[Any] | None) -> None:
+    usual, _ = taken(exported_calculator())
+    document = told_by_nodes(exported_calculator()) | ({} if links is None else {"links": links})
+    document["sub_graphs"] = [{**told_by_nodes(exported_calculator()), "id": "sub", "version": 1}]
+    graph, _ = taken(document)
+    assert graph.links == usual.links
+    assert graph.sub_graphs[0].links == usual.links
+
+
+def test_links_of_the_graph_go_before_what_nodes_tell() -> None:
+    document = told_by_nodes(exported_calculator())
+    kept = document["nodes"][0]["output_links"]
+    graph, _ = taken({**document, "links": kept})
+    assert [item.id for item in graph.links] == [item["id"] for item in kept]
+
+
+def test_a_malformed_link_of_a_node_is_named_by_its_place() -> None:
+    document = told_by_nodes(exported_calculator())
+    document["nodes"][1]["output_links"] = [{"id": "x", "source_id": "in"}]
+    with pytest.raises(InvalidArgumentError) as caught:
+        taken(document)
+    assert caught.value.violations[0].field == "document.nodes[1].output_links[0].source_name"
+
+
 def test_node_and_link_ids_are_kept_and_graph_ids_are_new() -> None:
     document = exported_calculator()
     graph, _ = taken(document)

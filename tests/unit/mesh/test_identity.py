@@ -72,7 +72,13 @@ async def test_a_good_token_tells_its_claims(issuer: Issuer, verifier: TokenVeri
         ({"sub": ""}, "TOKEN_INVALID"),
         ({"exp": "9999999999"}, "TOKEN_INVALID"),
         ({"nbf": time.time() + 3000}, "TOKEN_INVALID"),
+        ({"exp": 1e30}, "TOKEN_INVALID"),
+        ({"exp": 10**400}, "TOKEN_INVALID"),
+        ({"exp": float("nan")}, "TOKEN_INVALID"),
+        ({"exp": float("inf")}, "TOKEN_INVALID"),
+        ({"exp": True}, "TOKEN_INVALID"),
         ({"nbf": "soon"}, "TOKEN_INVALID"),
+        ({"nbf": float("nan")}, "TOKEN_INVALID"),
     ],
 )
 async def test_claims_that_do_not_hold(issuer: Issuer, verifier: TokenVerifier, changes: dict[str, Any], reason: str) -> None:

@@ -93,7 +93,7 @@ class GraphServiceServicer:
 
     def CreateGraph(self, request, context):
         """Saves a new graph as version 1 and makes it active. All problems are reported at once.
-        Errors: INVALID_ARGUMENT (GRAPH_INVALID, with a field violation per problem), ALREADY_EXISTS (REQUEST_ID_REUSED).
+        Errors: INVALID_ARGUMENT (GRAPH_INVALID, with a field violation per problem), FAILED_PRECONDITION (REQUEST_ID_REUSED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -35,7 +35,7 @@ class GraphServiceStub:
     def __new__(cls, channel: _aio.Channel) -> GraphServiceAsyncStub: ...
     CreateGraph: _grpc.UnaryUnaryMultiCallable[_graph_service_pb2.CreateGraphRequest, _graph_service_pb2.CreateGraphResponse]
     """Saves a new graph as version 1 and makes it active. All problems are reported at once.
-    Errors: INVALID_ARGUMENT (GRAPH_INVALID, with a field violation per problem), ALREADY_EXISTS (REQUEST_ID_REUSED).
+    Errors: INVALID_ARGUMENT (GRAPH_INVALID, with a field violation per problem), FAILED_PRECONDITION (REQUEST_ID_REUSED).
     """
     GetGraph: _grpc.UnaryUnaryMultiCallable[_graph_service_pb2.GetGraphRequest, _graph_service_pb2.GetGraphResponse]
     """Returns a version of a graph. Errors: NOT_FOUND (GRAPH_NOT_FOUND)."""
@@ -68,7 +68,7 @@ class GraphServiceAsyncStub(GraphServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateGraph: _aio.UnaryUnaryMultiCallable[_graph_service_pb2.CreateGraphRequest, _graph_service_pb2.CreateGraphResponse]  # type: ignore[assignment]
     """Saves a new graph as version 1 and makes it active. All problems are reported at once.
-    Errors: INVALID_ARGUMENT (GRAPH_INVALID, with a field violation per problem), ALREADY_EXISTS (REQUEST_ID_REUSED).
+    Errors: INVALID_ARGUMENT (GRAPH_INVALID, with a field violation per problem), FAILED_PRECONDITION (REQUEST_ID_REUSED).
     """
     GetGraph: _aio.UnaryUnaryMultiCallable[_graph_service_pb2.GetGraphRequest, _graph_service_pb2.GetGraphResponse]  # type: ignore[assignment]
     """Returns a version of a graph. Errors: NOT_FOUND (GRAPH_NOT_FOUND)."""
@@ -104,7 +104,7 @@ class GraphServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_graph_service_pb2.CreateGraphResponse, _abc.Awaitable[_graph_service_pb2.CreateGraphResponse]]:
         """Saves a new graph as version 1 and makes it active. All problems are reported at once.
-        Errors: INVALID_ARGUMENT (GRAPH_INVALID, with a field violation per problem), ALREADY_EXISTS (REQUEST_ID_REUSED).
+        Errors: INVALID_ARGUMENT (GRAPH_INVALID, with a field violation per problem), FAILED_PRECONDITION (REQUEST_ID_REUSED).
         """
 
     @_abc_1.abstractmethod
