@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,6 +54,9 @@ WITH parent AS (
 SELECT id::text FROM made
 """
 
+# Refused for another reason than the limit: the run is another worker's by now, or is to be stopped.
+_MAY_START = "SELECT count(*) = 1 FROM execution WHERE id = $1 AND epoch = $2 AND status = 'RUNNING' AND NOT cancel_requested"
+
 _STARTED = "SELECT id::text FROM execution WHERE owner_id = $1 AND request_id = $2 AND parent_id = $3"
 
 
@@ -75,17 +79,20 @@ class Children:
     async def start(self, claim: Claim, firing: Firing, child: Child) -> str:
         """Starts an execution for the firing's present wait, once however often it is called. Returns its id.
 
-        Waits for the database. Raises BlockError when the agent is not there, its inputs do not fit, or the tree is too deep or too large.
+        Waits for the database, and for its own end when the run is not to go on. Raises BlockError when the agent is not there, its
+        inputs do not fit, or the tree is too deep or too large.
         """
         if claim.depth >= self._max_depth:
             raise BlockError(f"agents run each other more than {self._max_depth} deep", kind="AgentDepthError")
         while True:
-            try:
-                return await self._start(claim, firing, child)
-            except DATABASE_AWAY:
-                await asyncio.sleep(_RETRY_S)
+            with suppress(*DATABASE_AWAY):
+                started = await self._start(claim, firing, child)
+                if started is not None:
+                    return started
+            await asyncio.sleep(_RETRY_S)
 
-    async def _start(self, claim: Claim, firing: Firing, child: Child) -> str:
+    async def _start(self, claim: Claim, firing: Firing, child: Child) -> str | None:
+        """None when the run is not ours any more, or somebody wants it stopped: the run will hear of it."""
         # Longer than any request_id of a caller, so never the same as one.
         request_id = f"{firing.id}/{firing.waits}"
         agent = await self._find(claim, child)
@@ -117,6 +124,8 @@ class Children:
             return str(made)
         before = await self._pool.fetchval(_STARTED, claim.owner_id, request_id, claim.execution_id, timeout=_TIMEOUT_S)
         if before is None:
+            if not await self._pool.fetchval(_MAY_START, claim.execution_id, claim.epoch, timeout=_TIMEOUT_S):
+                return None
             raise BlockError(f"agents ran each other more than {self._max_executions} times in one execution", kind="AgentCountError")
         return str(before)
 

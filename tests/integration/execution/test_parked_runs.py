@@ -3,8 +3,15 @@
 import asyncio
 import signal
 import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
 
 from services.execution.engine.events import EventKind
+from services.execution.worker.claims import Claims
+from services.execution.worker.leases import Claim
 from tests.integration.execution.conftest import Lab
 from tests.integration.execution.graphs import INPUT as AGENT_INPUT
 from tests.integration.execution.graphs import OUTPUT as AGENT_OUTPUT
@@ -12,6 +19,7 @@ from tests.integration.execution.graphs import TOUCH, chain, document, link, nod
 from tests.integration.execution.test_parking import child_of, parked
 from tests.integration.execution.touch import Touches
 
+AGENT = "e189baac-8c20-45a1-94a7-55177ea42565"
 DELAY = "5d3f0d0e-6d7c-4c62-9a7b-1f5f0f0c4f1a"
 AN_HOUR = 3600.0
 
@@ -78,3 +86,22 @@ async def test_cancel_reaches_a_child_at_work_and_interrupts_its_block(lab: Lab,
     kinds = [line.kind for line in await lab.journal(child)]
     assert kinds[-2:] == [EventKind.NODE_TERMINATED, EventKind.EXECUTION_TERMINATED]
     assert len(touches.firings()) == 1
+
+
+async def test_a_run_that_is_to_be_stopped_starts_no_child_and_does_not_fail_for_it(lab: Lab) -> None:
+    inner = await lab.graph(chain(1))
+    constants = {"graph_id": inner, "graph_version": 1, "user_id": "", "inputs": {"X": 1}, "input_schema": {}, "output_schema": {}}
+    parent = await lab.start(document([node("agent", AGENT, **constants)], []))
+    # The wish came, and the message about it was lost.
+    await lab.pool.execute("UPDATE execution SET cancel_requested = true WHERE id = $1", parent)
+
+    async def claimed_unaware(self: Claims, ids: Sequence[str], **more: Any) -> list[Claim]:
+        return [replace(claim, cancel_requested=False) for claim in await claim_as_ever(self, ids, **more)]
+
+    claim_as_ever = Claims.claim
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Claims, "claim", claimed_unaware)
+        async with lab.worker():
+            record = await lab.ended(parent)
+    assert (record.status, record.outcome) == ("TERMINATED", "TERMINATED")
+    assert await lab.pool.fetchval("SELECT count(*) FROM execution WHERE parent_id = $1", parent) == 0
