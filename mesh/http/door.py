@@ -87,6 +87,9 @@ class HttpDoor:
 
     async def _serve_route(self, match: Match[Route], scope: Scope, receive: Receive, send: Send, *, is_head: bool) -> None:
         route = match.by_verb.get("GET" if is_head else scope["method"])
+        if route is None and match.values and b":" in match.values[-1]:
+            # Taken for a part of an id it would be a resource that has other verbs; it is a verb behind a colon that nobody knows.
+            raise RouteUnknownError("There is nothing at this path.", metadata={"path": scope["path"]})
         if route is None or (is_head and route.method.is_server_streaming):
             raise VerbNotAllowedError(scope["method"], _allowed(match.by_verb))
         headers = headers_of(scope["headers"])

@@ -64,8 +64,8 @@ class Route:
             if arguments.get(name, value) != value:
                 raise request_invalid([Violation(name, "differs from the path")])
             arguments[name] = value
-        if self._takes_request_id and not arguments.get(_REQUEST_ID) and headers.get(IDEMPOTENCY_HEADER):
-            arguments[_REQUEST_ID] = request_id_of(headers[IDEMPOTENCY_HEADER])
+        if self._takes_request_id and headers.get(IDEMPOTENCY_HEADER):
+            _put_request_id(arguments, request_id_of(headers[IDEMPOTENCY_HEADER]))
         request: Message = self._new_request(**arguments)
         return request
 
@@ -78,3 +78,11 @@ class Route:
         error.message = error.message.removeprefix(prefix)
         error.violations = tuple(for_client)
         return error
+
+
+def _put_request_id(arguments: Arguments, from_header: str) -> None:
+    """Raises InvalidArgumentError when the request says another one itself: which of the two counts, nobody could know."""
+    own = arguments.get(_REQUEST_ID)
+    if own and own.lower() != from_header:
+        raise request_invalid([Violation(_REQUEST_ID, f"differs from the header {IDEMPOTENCY_HEADER}: send one of the two")])
+    arguments[_REQUEST_ID] = from_header

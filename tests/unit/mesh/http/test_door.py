@@ -193,11 +193,32 @@ async def test_head_is_get_without_the_body(door: httpx.AsyncClient) -> None:
 
 
 async def test_the_idempotency_key_becomes_the_request_id(door: httpx.AsyncClient) -> None:
-    key, own = "0190d7a5-0000-7000-8000-000000000001", "0190d7a5-0000-7000-8000-000000000002"
+    key = "0190d7a5-0000-7000-8000-00000000000a"
     header = {"idempotency-key": key}
     assert (await door.post("/v1/graphs", json={"name": "g"}, headers=header)).json()["instructions"] == key
-    assert (await door.post("/v1/executions", json={"graph_id": "g", "request_id": own}, headers=header)).json()["id"] == own
+    for same in (key, key.upper()):
+        assert (await door.post("/v1/executions", json={"graph_id": "g", "request_id": same}, headers=header)).json()["id"] == key
     error_of(await door.post("/v1/graphs?request_id=1", json={"name": "g"}), 400, "REQUEST_ID_INVALID")
+
+
+async def test_an_idempotency_key_beside_another_request_id_is_refused(door: httpx.AsyncClient) -> None:
+    own = "0190d7a5-0000-7000-8000-000000000002"
+    for key in ("0190d7a5-0000-7000-8000-000000000001", "order-7"):
+        header = {"idempotency-key": key}
+        for answer in (
+            await door.post("/v1/executions", json={"graph_id": "g", "request_id": own}, headers=header),
+            await door.post(f"/v1/graphs?request_id={own}", json={"name": "g"}, headers=header),
+        ):
+            body = error_of(answer, 400, "REQUEST_INVALID")
+            assert [item["field"] for item in body["details"][1]["field_violations"]] == ["request_id"]
+
+
+async def test_an_unknown_verb_behind_a_colon_is_an_unknown_path(door: httpx.AsyncClient) -> None:
+    for path in ("/v1/executions/e:nope", "/v1/graphs/g:nope", "/v1/executions/e:cancel:nope"):
+        error_of(await door.post(path, json={}), 404, "ROUTE_UNKNOWN")
+    error_of(await door.get("/v1/executions/e:cancel"), 405, "VERB_NOT_ALLOWED")
+    # A colon in an id is written %3A.
+    error_of(await door.post("/v1/executions/e%3Anope", json={}), 405, "VERB_NOT_ALLOWED")
 
 
 async def test_an_idempotency_key_of_any_text_becomes_one_request_id(door: httpx.AsyncClient) -> None:
