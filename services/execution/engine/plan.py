@@ -50,6 +50,7 @@ class Node:
     linked: tuple[str, ...] = ()
     static_pins: tuple[str, ...] = ()
     type: BlockType = BlockType.STANDARD  # also when the block is unknown
+    title: str = ""  # the name of the block
     is_output: bool = False
     policy: NodePolicy = PLAIN
     gather: Gather | None = None
@@ -157,6 +158,7 @@ def _node(
         block_id=listed["block_id"],
         block=block,
         type=kind,
+        title="unknown" if block is None else block.name,
         is_output=kind is BlockType.OUTPUT,
         policy=_policy(listed),
         gather=gathers.get(at),

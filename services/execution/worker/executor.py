@@ -40,7 +40,8 @@ class NodeExecutor:
 
     def timeout_s(self, node: Node) -> float:
         """How long one attempt may run."""
-        return min(node.policy.timeout_s or self._timeout_s, self._timeout_s)
+        own_s = node.policy.timeout_s
+        return self._timeout_s if own_s is None else min(own_s, self._timeout_s)
 
     def too_long(self, node: Node) -> BlockError:
         """How an attempt fails that ran longer."""

@@ -9,6 +9,7 @@ from services.block.sdk import BlockContext, BlockError, Child, Review, Timer, W
 from services.block.sdk.policy import OnInterrupt
 from services.execution.engine.events import EventKind
 from services.execution.engine.state import Firing, State
+from services.execution.engine.status import Status
 from services.execution.engine.waits import WaitKind, approval, interruption_value, retry_value, review_value, timer_value
 from services.execution.worker.leases import Claim
 from services.execution.worker.limits import Limits
@@ -44,7 +45,7 @@ class Firings:
     def context(self, firing: Firing) -> BlockContext:
         """What the block of a firing may know."""
         claim = self._claim
-        return BlockContext(
+        context = BlockContext(
             execution_id=claim.execution_id,
             node_id=firing.node.id,
             node_execution_id=firing.id,
@@ -54,9 +55,10 @@ class Firings:
             timezone=claim.timezone,
             idempotency_key=firing.id,
             http_allow_hosts=self._tools.executor.http_allow_hosts,
-            answer=firing.answer,
-            waits=firing.answers,
         )
+        if firing.course is not None:
+            context.answer, context.waits = firing.course.answer, firing.course.answers
+        return context
 
     def record(self, kind: EventKind, firing: Firing | None = None, **details: Any) -> None:
         """Records an event; what became ready by it is to be begun."""
@@ -122,15 +124,15 @@ class Firings:
             self.end(firing, EventKind.NODE_FAILED, error=error.message)
             return
         until_us = now_us() + round(retry.pause_s(failures) * 1e6)
-        self._measure(firing, "RETRIED")
         self.wait(firing, EventKind.NODE_WAITING, retry_value(firing.attempt + 1, until_us), error=error.message)
+        self._tools.meters.attempt_ended(firing.node.title, Status.WAITING, (now_us() - firing.started_us) / 1e6)
 
     def end(self, firing: Firing, kind: EventKind, *, error: str = "") -> None:
         """It has ended."""
         self.started.pop(firing.index, None)
         self.record(kind, firing, error=error)
         if firing.status.is_ended:
-            self._measure(firing, firing.status.name)
+            self._tools.meters.attempt_ended(firing.node.title, firing.status, (firing.ended_us - firing.started_us) / 1e6)
 
     # --- Waits --------------------------------------------------------------------------------------------------------------------------
 
@@ -194,11 +196,6 @@ class Firings:
                 self.ready.append(firing)
             else:
                 self.answer(firing, None)
-
-    def _measure(self, firing: Firing, outcome: str) -> None:
-        block = firing.node.block
-        duration_us = (firing.ended_us or now_us()) - firing.started_us
-        self._tools.meters.firing_ended(block.name if block is not None else "unknown", outcome, duration_us / 1e6)
 
 
 def now_us() -> int:

@@ -78,6 +78,7 @@ class ExecutionManager:
                 # Our own lease ran out and we claimed it again: the old actor is fenced off, as any other worker would be.
                 _lose(before)
             held = self._held[claim.execution_id] = _Held(claim)
+            self._tools.meters.runs_held = len(self._held)
             held.task = asyncio.create_task(self._host(held), name=f"run {claim.execution_id}")
 
     def cancel(self, execution_id: str) -> None:
@@ -141,6 +142,7 @@ class ExecutionManager:
         finally:
             if self._held.get(claim.execution_id) is held:
                 del self._held[claim.execution_id]
+            self._tools.meters.runs_held = len(self._held)
             self.slot_freed.set()
 
     async def _load_surely(self, held: _Held) -> Snapshot | None:

@@ -196,7 +196,7 @@ class Run:
             firings.start(firing)
             firings.end(firing, EventKind.NODE_FAILED, error=node.obstacle)
             return
-        known = self._known_outputs(firing)
+        known = None if self._memo is None and not self.claim.dry_run else self._known_outputs(firing)
         if known is not None:
             firings.start(firing)
             self._flow = _Flow(firing, known, firing.emitted)
