@@ -10,7 +10,7 @@ from mesh.contract import HttpRule, Method
 from mesh.http.outcomes import BY_STATUS, Outcome, errors_of
 from mesh.http.query import QueryReader
 from mesh.http.responses import error_headers
-from mesh.http.route import IDEMPOTENCY_HEADER
+from mesh.http.route import IDEMPOTENCY_HEADER, MAX_KEY_LENGTH
 from mesh.http.routes import variables_of
 from mesh.http.samples import sample, sample_of
 from mesh.http.schemas import Schema, Schemas
@@ -21,6 +21,7 @@ Json = dict[str, Any]
 
 JSON = "application/json"
 _OUTPUT_ONLY = "readOnly"
+_NEW_ID = "$response.body#/id"
 _HEADERS: Mapping[str, str] = {
     "x-request-id": "Id of the request in logs: the one that came with it, or a new one.",
     "etag": "Changes whenever the answer does; send it back in `If-None-Match`.",
@@ -71,7 +72,7 @@ class Operations:
         found += [_parameter("query", name, self._schemas.field(field)) for name, field in reader.fields.items()]
         if "request_id" in descriptor.fields_by_name:
             about = "Stands for `request_id` when that is empty: a UUID, or any text, which becomes one."
-            found.append(_header(IDEMPOTENCY_HEADER, about, {"type": "string", "minLength": 1, "maxLength": 255}))
+            found.append(_header(IDEMPOTENCY_HEADER, about, {"type": "string", "maxLength": MAX_KEY_LENGTH}))
         if method.takes_if_match:
             found.append(_header("if-match", "The ETag of the resource as it was read; `*` for any.", {"type": "string"}))
         if _is_cacheable(method, rule):
@@ -133,12 +134,15 @@ class Operations:
         resource = method.response_descriptor.fields_by_name.get(rule.response_body)
         if rule.verb != "POST" or resource is None or "id" not in getattr(resource.message_type, "fields_by_name", ()):
             return {}
-        return {
-            operation_id(other): {"operationId": operation_id(other), "parameters": {variables_of(path)[0]: "$response.body#/id"}}
-            for path, others in self._by_path.items()
-            if path.startswith(f"{rule.path}/{{") and len(variables_of(path)) == 1
-            for other in others
-        }
+        made: Json = {}
+        for path, others in self._by_path.items():
+            variables = variables_of(path)
+            for other in others:
+                if path.startswith(f"{rule.path}/{{") and len(variables) == 1:
+                    made[operation_id(other)] = {"operationId": operation_id(other), "parameters": {variables[0]: _NEW_ID}}
+                elif not variables and other.http and other.http.body == "*" and f"{method.domain}_id" in _fields(other):
+                    made[operation_id(other)] = {"operationId": operation_id(other), "requestBody": {f"{method.domain}_id": _NEW_ID}}
+        return made
 
     @staticmethod
     def _conditional(method: Method, rule: HttpRule) -> Json:
@@ -184,6 +188,10 @@ def _stream(schema: Schema, example: Any) -> Json:
         SSE: {"schema": {"type": "string"}, "example": f"data: {line}\n\n", "x-line-schema": {"anyOf": [schema, error]}},
     }
     return {"description": about, "headers": _named(["x-request-id"]), "content": contents}
+
+
+def _fields(method: Method) -> Mapping[str, object]:
+    return method.request_descriptor.fields_by_name
 
 
 def _is_cacheable(method: Method, rule: HttpRule) -> bool:
