@@ -6,6 +6,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from mesh.contract import Method
+from mesh.errors import TreadleError
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +32,16 @@ ANONYMOUS = Caller()
 
 @dataclass(slots=True)
 class Call:
-    """What a handler may know about a call beside its message. `deadline` is on `time.monotonic()`."""
+    """What a handler may know about a call beside its message. `deadline` is on `time.monotonic()`; the call ends with `late` then, or with
+    DEADLINE_EXCEEDED when that is not set.
+    """
 
     method: Method
     metadata: Mapping[str, str]
     deadline: float
     request_id: str = ""
     caller: Caller = ANONYMOUS
+    late: TreadleError | None = None
     # Headers for the response, such as `etag`; both doors send them (as initial metadata over gRPC).
     response_headers: dict[str, str] = field(default_factory=dict)
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 from google.protobuf.message import Message
 
 from mesh.call import Call, current_call
-from mesh.chain.deadline import Deadlines, Within, exceeded
+from mesh.chain.deadline import Deadlines, Within, overdue
 from mesh.chain.element import Check, Element, Leave, Link
 from mesh.contract import ContractError, Method, methods_of, services
 from mesh.errors import TreadleError, UnavailableError
@@ -108,7 +108,7 @@ class Dispatcher:
         if self._stopping:
             raise _stopping()
         if call.remaining_s <= 0:
-            raise exceeded()
+            raise overdue(call)
         step = self._deadlines.within(call)
         self._steps.add(step)
         try:

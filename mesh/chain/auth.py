@@ -1,5 +1,6 @@
 """Who calls, and whether they may: both read from the method's contract."""
 
+import time
 from dataclasses import replace
 from typing import Protocol
 from uuid import UUID
@@ -8,7 +9,7 @@ from mesh.call import Call, Caller
 from mesh.chain.element import Leave
 from mesh.contract import Method
 from mesh.errors import InvalidArgumentError, PermissionDeniedError, UnauthenticatedError
-from mesh.identity.access_token import AccessClaims
+from mesh.identity.access_token import AccessClaims, token_expired
 from mesh.identity.service_token import HEADER as SERVICE_TOKEN
 
 AUTHORIZATION = "authorization"
@@ -62,7 +63,7 @@ class Auth:
             # A token is no business of a public method, and a bad one no reason to refuse: this is how one gets a good one.
             call.caller = Caller(workload=workload, bearer=bearer)
         elif bearer:
-            caller = await self._user(method, workload, bearer)
+            caller = await self._user(call, workload, bearer)
             user_id = call.metadata.get(ON_BEHALF_OF, "")
             call.caller = self._on_behalf(caller, user_id, method) if user_id else caller
         elif workload == EDGE:
@@ -71,12 +72,14 @@ class Auth:
             call.caller = Caller(workload=workload)
         return None
 
-    async def _user(self, method: Method, workload: str, bearer: str) -> Caller:
-        claims = await self._users.verify(bearer)
+    async def _user(self, call: Call, workload: str, bearer: str) -> Caller:
+        method, claims = call.method, await self._users.verify(bearer)
         missing = method.scopes - claims.scopes
         if missing:
             scopes = " ".join(sorted(missing))
             raise _denied(f"The access token does not grant: {scopes}.", "SCOPE_MISSING", method, scopes=scopes)
+        if method.is_server_streaming:
+            _end_with_token(call, claims.expires_at)
         return Caller(claims.user_id, claims.email, claims.scopes, workload, bearer, session_id=claims.session_id)
 
     def _on_behalf(self, actor: Caller, user_id: str, method: Method) -> Caller:
@@ -96,6 +99,13 @@ def _bearer(header: str) -> str:
     if header[: len(_BEARER)].lower() != _BEARER:
         raise UnauthenticatedError("Authorization must be a bearer token.", reason="TOKEN_INVALID")
     return header[len(_BEARER) :].strip()
+
+
+def _end_with_token(call: Call, expires_at: float) -> None:
+    """Who could not open a stream any more must not go on reading one."""
+    end = time.monotonic() + expires_at - time.time()
+    if end < call.deadline:
+        call.deadline, call.late = end, token_expired()
 
 
 def _is_uuid(text: str) -> bool:

@@ -67,7 +67,7 @@ class Deadlines:
         now = int(time.monotonic() / TICK_S)
         for slot in [slot for slot in self._slots if slot <= now]:
             for held in self._slots.pop(slot):
-                held.interrupt(exceeded())
+                held.be_late()
         if self._slots:
             self._timer = asyncio.get_running_loop().call_later(TICK_S, self._tick)
 
@@ -106,6 +106,10 @@ class Within:
         if task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
             raise self._error from None
 
+    def be_late(self) -> None:
+        """Ends it as the call says it ends at its deadline."""
+        self.interrupt(overdue(self._call))
+
     def interrupt(self, error: TreadleError) -> None:
         """Cancels what is held; `error` comes out. Harmless before the start, after the end and when repeated."""
         if self._task is not None and self._error is None:
@@ -116,3 +120,8 @@ class Within:
 def exceeded() -> DeadlineExceededError:
     """What a call ends with at its deadline."""
     return DeadlineExceededError("The deadline passed before the call was done.")
+
+
+def overdue(call: Call) -> TreadleError:
+    """What this call ends with at its deadline."""
+    return call.late or exceeded()

@@ -96,7 +96,7 @@ def watch_execution(
     from mesh.cli.session import Session
 
     with Session(home) as session:
-        lines = Rest(session).lines(f"/v1/executions/{execution_id}:watch", after_seq=after_seq)
+        lines = Rest(session).events(execution_id, after_seq)
         if is_json:
             say_json({"events": [loads(line) for line in lines]})
             return

@@ -22,10 +22,11 @@ class Exit(IntEnum):
 class CliError(Exception):
     """Ends the command with a message on stderr and an exit code."""
 
-    def __init__(self, message: str, code: Exit = Exit.FAILED) -> None:
-        """`message` is for a person."""
+    def __init__(self, message: str, code: Exit = Exit.FAILED, reason: str = "") -> None:
+        """`message` is for a person, `reason` the one of the service."""
         super().__init__(message)
         self.code = code
+        self.reason = reason
 
 
 # soft_wrap: paths and ids stay whole, so that they can be copied.

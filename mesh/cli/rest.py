@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 from mesh import jsontext
 from mesh.cli.output import CliError, Exit
+from mesh.cli.patience import Patience
 from mesh.cli.session import CALL_TIMEOUT_S, Session
 from mesh.errors import Code
 
@@ -46,8 +47,28 @@ class Rest:
         """The same, parsed."""
         return jsontext.loads(self.text(verb, path, body, **query))
 
-    def lines(self, path: str, **query: object) -> Iterator[str]:
-        """The lines of a stream until it ends."""
+    def events(self, execution_id: str, after_seq: int) -> Iterator[str]:
+        """The events of an execution as JSON texts, in order and each once, until it ends. Goes on after the last one when the connection
+        breaks, and with a new token when the stream's one ends.
+        """
+        seen, patience = after_seq, Patience()
+        while True:
+            patience.opens()
+            try:
+                for line in self._lines(f"/v1/executions/{execution_id}:watch", after_seq=seen):
+                    event = jsontext.loads(line)
+                    if "seq" not in event:
+                        raise _to_cli_error(0, jsontext.dumps(event["error"]).encode())
+                    seen = event["seq"]
+                    patience.hears()
+                    yield line
+            except CliError as error:
+                if not patience.tries_again(reason=error.reason, is_passing=error.code is Exit.UNREACHABLE):
+                    raise
+            else:
+                return
+
+    def _lines(self, path: str, **query: object) -> Iterator[str]:
         connection = http.client.HTTPConnection(self._session.target, timeout=None)
         try:
             for line in self._send(connection, "GET", path, None, query):
@@ -74,9 +95,10 @@ def _to_cli_error(status: int, body: bytes) -> CliError:
     try:
         document = json.loads(body)
         code = Code(document["code"])
-        lines = [document["message"]]
+        lines, reason = [document["message"]], ""
         for detail in document.get("details", ()):
+            reason = reason or detail.get("reason", "")
             lines += [f"  {item.get('field', '')}: {item['description']}" for item in detail.get("field_violations", ())]
     except (ValueError, KeyError, TypeError):
         return CliError(f"HTTP {status}: {body[:500].decode(errors='replace')}")
-    return CliError("\n".join(lines), _EXITS.get(code, Exit.FAILED))
+    return CliError("\n".join(lines), _EXITS.get(code, Exit.FAILED), reason)

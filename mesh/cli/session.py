@@ -107,6 +107,15 @@ def to_cli_error(error: grpc.RpcError) -> CliError:
     return CliError(f"{code.name}: {error.details()}", Exit.FAILED)
 
 
+def reason_of(error: grpc.RpcError) -> str:
+    """The stable reason in the status of a failed call; empty when it has none."""
+    from google.rpc.error_details_pb2 import ErrorInfo
+
+    status = rpc_status.from_call(error)  # type: ignore[arg-type] # as below
+    info = ErrorInfo()
+    return next((str(info.reason) for detail in (status.details if status else ()) if detail.Unpack(info)), "")
+
+
 def violations(error: grpc.RpcError) -> list[str]:
     """One line per field violation of the status."""
     from google.rpc.error_details_pb2 import BadRequest

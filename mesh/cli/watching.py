@@ -14,12 +14,11 @@ from treadle.execution.v1.execution_service_pb2_grpc import ExecutionServiceStub
 from treadle.graph.v1.graph_service_pb2 import Graph
 
 from mesh.cli.output import note, stderr
-from mesh.cli.session import Session, to_cli_error
+from mesh.cli.patience import PAUSE_S, Patience
+from mesh.cli.session import Session, reason_of, to_cli_error
 
+_PASSING = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.UNKNOWN}
 _TERMINAL = {pb.EVENT_KIND_EXECUTION_COMPLETED, pb.EVENT_KIND_EXECUTION_FAILED, pb.EVENT_KIND_EXECUTION_TERMINATED}
-# How long the stream may stay broken; a restart of a process takes a few seconds.
-_PATIENCE_S = 60.0
-_PAUSE_S = 0.3
 _REFRESHES_PER_S = 8
 # Columns of the terminal: for the name of a node, and for the numbers with the space before each.
 _NAME_LEAST, _NAME_MOST, _NUMBERS = 6, 48, 34
@@ -28,21 +27,22 @@ _NAME_LEAST, _NAME_MOST, _NUMBERS = 6, 48, 34
 def follow(session: Session, execution_id: str) -> Iterator[pb.Event]:
     """All events in order, each once, until the execution ends; goes on after the last seen one when the connection breaks."""
     stub = ExecutionServiceStub(session.channel)
-    seen, broken_since = 0, 0.0
+    seen, patience = 0, Patience()
     while True:
         request = pb.WatchExecutionRequest(execution_id=execution_id, after_seq=seen)
+        patience.opens()
         try:
             for answer in stub.WatchExecution(request, metadata=session.metadata):
-                broken_since, seen = 0.0, answer.event.seq
+                seen = answer.event.seq
+                patience.hears()
                 yield answer.event
                 if answer.event.kind in _TERMINAL:
                     return
         except grpc.RpcError as error:
-            broken_since = broken_since or time.monotonic()
-            is_passing = error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.UNKNOWN)
-            if not is_passing or time.monotonic() - broken_since > _PATIENCE_S:
+            if not patience.tries_again(reason=reason_of(error), is_passing=error.code() in _PASSING):
                 raise to_cli_error(error) from error
-        time.sleep(_PAUSE_S)
+        else:
+            time.sleep(PAUSE_S)
 
 
 @dataclass(slots=True)

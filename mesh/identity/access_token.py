@@ -67,7 +67,7 @@ class TokenVerifier:
             self._known[token] = claims
         if claims.expires_at <= time.time():
             self._known.pop(token, None)
-            raise UnauthenticatedError("The access token has expired.", reason="TOKEN_EXPIRED")
+            raise token_expired()
         return claims
 
     async def _key_for(self, token: str) -> ECKey:
@@ -118,6 +118,11 @@ class TokenVerifier:
             raise _invalid()
         scopes = frozenset(str(claims.get("scope", "")).split())
         return AccessClaims(user_id, str(claims.get("email", "")), scopes, float(expires_at), str(claims.get("sid", "")))
+
+
+def token_expired() -> UnauthenticatedError:
+    """The token was good, and is no longer."""
+    return UnauthenticatedError("The access token has expired.", reason="TOKEN_EXPIRED")
 
 
 def _is_time(value: Any) -> TypeGuard[float]:

@@ -1,5 +1,6 @@
 """What the edge says to those whose token it does not take, over REST and over gRPC."""
 
+import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator, Iterable
@@ -11,6 +12,8 @@ import httpx
 import pytest
 import pytest_asyncio
 from google.rpc.status_pb2 import Status
+from treadle.execution.v1.execution_service_pb2 import WatchExecutionRequest
+from treadle.execution.v1.execution_service_pb2_grpc import ExecutionServiceStub
 from treadle.graph.v1.graph_service_pb2 import ListGraphsRequest
 from treadle.graph.v1.graph_service_pb2_grpc import GraphServiceStub
 from treadle.user.v1.user_service_pb2 import GetMeRequest, GetMeResponse
@@ -140,3 +143,20 @@ async def test_the_scheme_of_a_token_may_be_written_in_any_of_the_usual_ways(
     assert (await client.get("/v1/users/me", headers={"authorization": authorization})).status_code == 200
     answer: GetMeResponse = await UserServiceStub(channel).GetMe(GetMeRequest(), metadata=[("authorization", authorization)])
     assert answer.user.id == "u1"
+
+
+async def test_a_stream_ends_with_its_token_over_grpc_and_rest(
+    client: httpx.AsyncClient, channel: grpc.aio.Channel, mesh: Mesh, local: Settings
+) -> None:
+    authorization = f"Bearer {mesh.auth.token(local, life_s=1.5)}"
+    request = WatchExecutionRequest(execution_id="e", after_seq=100)
+    stream = ExecutionServiceStub(channel).WatchExecution(request, metadata=[("authorization", authorization)])
+    path = "/v1/executions/e:watch?after_seq=100"
+    async with asyncio.timeout(10), client.stream("GET", path, headers={"authorization": authorization}) as response:
+        lines = [json.loads(line) async for line in response.aiter_lines()]
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            assert len([message async for message in stream]) == 0
+    assert [line["seq"] for line in lines[:-1]] == [101, 102, 103]
+    assert (lines[-1]["error"]["code"], lines[-1]["error"]["details"][0]["reason"]) == (16, "TOKEN_EXPIRED")
+    assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+    assert typed(caught.value).reason == "TOKEN_EXPIRED"
