@@ -13,7 +13,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from gateway.channels import Channels
-from gateway.executions import Executions, fetch_keys
+from gateway.executions import Executions
 from gateway.identity import Visitor, bearer_of, identify
 from gateway.pages import root
 from gateway.reference import routes as reference
@@ -26,7 +26,7 @@ from mesh.chain.request_id import harmless_or_new
 from mesh.errors import InternalError, PermissionDeniedError, TreadleError, UnauthenticatedError
 from mesh.http.errors import RouteUnknownError, VerbNotAllowedError, http_status
 from mesh.http.responses import error_headers
-from mesh.identity.access_token import TokenVerifier
+from mesh.identity.bearer import Bearers
 from mesh.ids import uuid7
 from mesh.logs import get_logger
 from mesh.resources import Resources
@@ -42,7 +42,7 @@ _log = get_logger("gateway")
 class Gateway:
     """The handlers of the gateway's own routes."""
 
-    def __init__(self, verifier: TokenVerifier, tickets: Tickets, channels: Channels) -> None:
+    def __init__(self, verifier: Bearers, tickets: Tickets, channels: Channels) -> None:
         self._verifier = verifier
         self._tickets = tickets
         self._channels = channels
@@ -87,8 +87,7 @@ async def build(resources: Resources) -> AsyncIterator[Running]:
     async def attach_bus() -> None:
         channels.attach((await resources.bus()).nc)
 
-    verifier = TokenVerifier(resources.settings.issuer, lambda: fetch_keys(resources.clients))
-    gateway = Gateway(verifier, Tickets(resources.cache), channels)
+    gateway = Gateway(resources.bearers, Tickets(resources.cache), channels)
     app = Starlette(
         routes=[
             Route("/", root),

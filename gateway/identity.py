@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from mesh.call import Caller
 from mesh.errors import PermissionDeniedError, UnauthenticatedError
-from mesh.identity.access_token import TokenVerifier
+from mesh.identity.bearer import Bearers
 
 # What following executions takes.
 WATCH_SCOPE = "executions:read"
@@ -19,7 +19,7 @@ class Visitor:
     expires_at: float
 
 
-async def identify(verifier: TokenVerifier, token: str) -> Visitor:
+async def identify(verifier: Bearers, token: str) -> Visitor:
     """Whose token this is. Raises UNAUTHENTICATED, or PERMISSION_DENIED when it does not grant `executions:read`."""
     if not token:
         raise UnauthenticatedError("An access token is needed.", reason="TOKEN_MISSING")

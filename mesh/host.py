@@ -4,15 +4,13 @@ import asyncio
 import gc
 import os
 import signal
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from typing import Any
 
+from nats.aio.client import Client
 from starlette.types import ASGIApp
-from treadle.auth.v1.auth_service_pb2 import GetJwksRequest
-from treadle.auth.v1.auth_service_pb2_grpc import AuthServiceStub
 
 from mesh.chain.element import Link
 from mesh.chain.order import standard_chain
@@ -22,7 +20,8 @@ from mesh.grpc_door import GrpcDoor
 from mesh.health import Health, Watched
 from mesh.http.door import http_door
 from mesh.http_server import HttpServer, beside, bind
-from mesh.identity.access_token import Jwk, TokenVerifier
+from mesh.identity.bearer import Bearers
+from mesh.identity.revocations import listening
 from mesh.identity.service_token import ServiceTokens
 from mesh.logs import configure, get_logger
 from mesh.metrics import Metrics
@@ -39,7 +38,6 @@ TRACE_FLUSH_S = 3.0
 # New objects, less those freed, between two looks of the collector; by default 700, which costs a busy process a tenth of its time.
 GC_ALLOCATIONS = 20_000
 
-_KEY_MEMBERS = ("kty", "crv", "x", "y", "kid", "alg", "use")
 
 _log = get_logger("mesh.host")
 
@@ -115,9 +113,11 @@ async def hosted(services: Sequence[Service], settings: Settings) -> AsyncIterat
         running = [await stack.enter_async_context(service.build(resources.for_workload(service.name))) for service in services]
         dispatcher = Dispatcher(
             {full_name: servicer for item in running for full_name, servicer in item.servicers.items()},
-            _chain(settings, metrics, tracing, clients, names),
+            _chain(settings, metrics, tracing, resources.bearers),
         )
         clients.serve_here(dispatcher)
+        bearers = resources.bearers
+        await stack.enter_async_context(listening(_bus_client(resources), bearers.revoke, bearers.missed_news))
         for service, item in zip(services, running, strict=True):
             health.watch(Watched((service.name, *item.servicers), service.needs, item.is_healthy))
         grpc_door.add(dispatcher)
@@ -139,26 +139,22 @@ async def _drain(settings: Settings, health: Health, dispatcher: Dispatcher, grp
     await asyncio.gather(grpc_door.stop(settings.drain_s), http_server.stop())
 
 
-def _chain(settings: Settings, metrics: Metrics, tracing: Tracing, clients: Clients, names: Sequence[str]) -> list[Link]:
+def _chain(settings: Settings, metrics: Metrics, tracing: Tracing, bearers: Bearers) -> list[Link]:
     return standard_chain(
         settings,
         metrics=metrics,
         tracing=tracing,
-        users=TokenVerifier(settings.issuer, _key_source(clients, names)),
+        users=bearers,
         services=ServiceTokens.from_settings(settings),
         violations=violations,
     )
 
 
-def _key_source(clients: Clients, names: Sequence[str]) -> Any:
-    """Fetches the public keys from the auth service."""
-    caller = clients.for_workload(names[0])
+def _bus_client(resources: Resources) -> Callable[[], Awaitable[Client]]:
+    async def connect() -> Client:
+        return (await resources.bus()).nc
 
-    async def fetch() -> list[Jwk]:
-        answer = await AuthServiceStub(caller.channel("auth")).GetJwks(GetJwksRequest())
-        return [{member: getattr(key, member) for member in _KEY_MEMBERS if getattr(key, member)} for key in answer.keys]
-
-    return fetch
+    return connect
 
 
 def _only_app(running: Sequence[Running]) -> ASGIApp | None:

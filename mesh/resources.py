@@ -12,6 +12,7 @@ from redis.backoff import NoBackoff
 from mesh.bus import Bus, open_bus
 from mesh.clients import Clients
 from mesh.database import Database, Probe, open_database
+from mesh.identity.bearer import Bearers
 from mesh.metrics import Metrics
 from mesh.settings import Settings
 from mesh.telemetry import Tracing
@@ -33,6 +34,8 @@ class Resources:
         self.metrics = metrics if metrics is not None else Metrics()
         # For spans of the service's own; how to make some: `mesh.telemetry`.
         self.tracer: Tracer = (tracing or Tracing(0.0, None)).tracer
+        # Whose a bearer token is: access token or API key.
+        self.bearers = Bearers(settings.issuer, lambda: clients)
         self._shared = _Shared(settings)
 
     def for_workload(self, workload: str) -> "Resources":
@@ -85,17 +88,18 @@ class _Shared:
         self.databases: dict[str, Database] = {}
         self.opened_bus: Bus | None = None
         self._cache: redis.Redis | None = None
-        self._opening = asyncio.Lock()
+        # One each: a bus that is away must keep nobody from the database.
+        self._opening_database, self._opening_bus = asyncio.Lock(), asyncio.Lock()
 
     async def database(self, schema: str) -> Database:
-        async with self._opening:
+        async with self._opening_database:
             if schema not in self.databases:
                 self.databases[schema] = await open_database(self.settings, schema)
                 self.stack.push_async_callback(self.databases[schema].close)
             return self.databases[schema]
 
     async def bus(self, name: str) -> Bus:
-        async with self._opening:
+        async with self._opening_bus:
             if self.opened_bus is None:
                 self.opened_bus = await open_bus(self.settings.nats_url, name)
                 self.stack.push_async_callback(self.opened_bus.close)

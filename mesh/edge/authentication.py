@@ -8,6 +8,7 @@ from typing import Any
 
 from mesh.contract import Method
 from mesh.edge.routes import edge_methods, http_cluster, rest_matchers
+from mesh.identity.api_key import PREFIX as API_KEY_PREFIX
 
 Json = dict[str, Any]
 
@@ -17,6 +18,7 @@ _AUDIENCE = "treadle"
 _TYPE = "type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication"
 # The scheme's case is free (RFC 9110); Envoy compares it as it is written here.
 _SCHEMES = ("Bearer", "bearer", "BEARER")
+_IS_API_KEY: Json = {"name": "authorization", "string_match": {"prefix": f"Bearer {API_KEY_PREFIX}", "ignore_case": True}}
 _NEEDED: Json = {"provider_name": "treadle"}
 
 
@@ -47,6 +49,8 @@ def _provider(issuer: str, keys_max_age_s: int) -> Json:
 def _rules(methods: Mapping[str, Method]) -> list[Json]:
     callable_methods = edge_methods(methods.values())
     return [
+        # Whose an API key is only the services find out.
+        {"match": {"prefix": "/", "headers": [_IS_API_KEY]}},
         *(_rule({"path": method.full_name}, {} if method.is_public else _NEEDED) for method in callable_methods),
         *(_rule(matcher, {} if any(m.is_public for m in group) else _NEEDED) for matcher, group in rest_matchers(callable_methods)),
         # Not /v1/ws: there the gateway itself says by a close code what is wrong with a token.

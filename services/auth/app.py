@@ -2,21 +2,28 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from mesh.chain.faults import translate
 from mesh.errors import UnavailableError
 from mesh.logs import get_logger
 from mesh.resources import Resources
 from mesh.service import Running, Service
+from mesh.settings import Settings
 from services.auth.account import normal_email
+from services.auth.announcer import announcing
+from services.auth.api_key_servicer import ApiKeyServicer
+from services.auth.api_keys import KeyDesk
 from services.auth.key_servicer import SigningKeyServicer
 from services.auth.keys import KeyRing, Seal
 from services.auth.passwords import Passwords
 from services.auth.repository.accounts import Accounts
+from services.auth.repository.api_keys import ApiKeys
 from services.auth.repository.signing_keys import SigningKeys
 from services.auth.roles import OWNER_ROLES
-from services.auth.rotation import Rotation
+from services.auth.rotation import Rotation, rotating
 from services.auth.servicer import AuthServicer
 from services.auth.sign_in import SignIn
 from services.auth.tokens import AccessTokens
@@ -29,38 +36,36 @@ _log = get_logger("auth")
 
 @asynccontextmanager
 async def build(resources: Resources) -> AsyncIterator[Running]:
-    """Serves AuthService once the signing keys are loaded or made. Raises SealError when the master key does not open them."""
+    """Serves all of `treadle.auth.v1` once the signing keys are loaded or made.
+
+    Raises SealError when the master key does not open them.
+    """
     settings = resources.settings
-    database = await resources.database("auth")
-    seal, signing_keys = Seal(settings.master_key.get_secret_value()), SigningKeys(database.engine)
+    engine = (await resources.database("auth")).engine
+    seal, signing_keys = Seal(settings.master_key.get_secret_value()), SigningKeys(engine)
     ring = await _key_ring(signing_keys, seal, settings.access_token_ttl_s)
-    rotation = Rotation(
-        signing_keys,
-        seal,
-        ring,
-        access_ttl_s=settings.access_token_ttl_s,
-        ahead_s=settings.signing_key_ahead_s,
-        max_age_s=settings.signing_key_max_age_s,
-    )
-    tokens = AccessTokens(ring, settings.issuer, settings.access_token_ttl_s)
-    rotating = asyncio.create_task(rotation.run(), name="auth-key-rotation")
-    passwords = Passwords()
-    try:
-        accounts, owner_email = Accounts(database.engine), normal_email(settings.owner_email)
-        if owner_email:
-            # It may be older than the setting.
-            await accounts.set_roles(owner_email, OWNER_ROLES)
-        sign_in = SignIn(accounts, passwords, tokens, settings.refresh_token_ttl_s, owner_email)
-        yield Running(
-            servicers={
-                "treadle.auth.v1.AuthService": AuthServicer(sign_in, ring),
-                "treadle.auth.v1.SigningKeyService": SigningKeyServicer(rotation),
-            }
-        )
-    finally:
-        rotating.cancel()
-        await asyncio.gather(rotating, return_exceptions=True)
-        passwords.close()
+    accounts = await _accounts(engine, settings)
+    async with AsyncExitStack() as stack:
+        passwords = Passwords()
+        stack.callback(passwords.close)
+        rotation = await stack.enter_async_context(rotating(Rotation.from_settings(settings, signing_keys, seal, ring)))
+        announcer = await stack.enter_async_context(announcing(resources))
+        tokens = AccessTokens(ring, settings.issuer, settings.access_token_ttl_s)
+        sign_in = SignIn(accounts, passwords, tokens, settings.refresh_token_ttl_s, normal_email(settings.owner_email))
+        servicers = {
+            "AuthService": AuthServicer(sign_in, ring),
+            "ApiKeyService": ApiKeyServicer(KeyDesk(ApiKeys(engine), announcer.announce)),
+            "SigningKeyService": SigningKeyServicer(rotation),
+        }
+        yield Running(servicers={f"treadle.auth.v1.{name}": servicer for name, servicer in servicers.items()})
+
+
+async def _accounts(engine: AsyncEngine, settings: Settings) -> Accounts:
+    accounts, owner_email = Accounts(engine), normal_email(settings.owner_email)
+    if owner_email:
+        # The account may be older than the setting.
+        await accounts.set_roles(owner_email, OWNER_ROLES)
+    return accounts
 
 
 async def _key_ring(repository: SigningKeys, seal: Seal, access_ttl_s: int) -> KeyRing:

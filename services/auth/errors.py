@@ -1,6 +1,16 @@
 """What can be wrong with credentials, with the reasons that programs see."""
 
-from mesh.errors import AlreadyExistsError, FailedPreconditionError, ResourceExhaustedError, UnauthenticatedError
+from collections.abc import Sequence
+
+from mesh.errors import (
+    AlreadyExistsError,
+    FailedPreconditionError,
+    InvalidArgumentError,
+    NotFoundError,
+    ResourceExhaustedError,
+    UnauthenticatedError,
+    Violation,
+)
 
 
 def email_taken() -> AlreadyExistsError:
@@ -27,6 +37,33 @@ def rotation_pending(ahead_s: float) -> FailedPreconditionError:
     """The key before this one has not begun to sign."""
     message = f"The newest key does not sign yet: that takes {ahead_s:.0f} s from its making. Revoke the keys if it cannot wait."
     return FailedPreconditionError(message, reason="KEY_ROTATION_PENDING")
+
+
+def key_not_found() -> NotFoundError:
+    """No such API key, or another's."""
+    return NotFoundError("There is no such API key.", reason="API_KEY_NOT_FOUND")
+
+
+def key_refused(reason: str, message: str) -> UnauthenticatedError:
+    """The API key is good for nothing, or not now."""
+    return UnauthenticatedError(message, reason=reason)
+
+
+def too_many_keys(limit: int) -> ResourceExhaustedError:
+    """The account has as many API keys as it may."""
+    return ResourceExhaustedError(f"An account may have {limit} API keys. Delete one first.", reason="API_KEY_LIMIT")
+
+
+def expire_time_past() -> InvalidArgumentError:
+    """The key would be dead at birth."""
+    violation = Violation("expire_time", "must be in the future")
+    return InvalidArgumentError("The key would have expired already.", reason="EXPIRE_TIME_PAST", violations=[violation])
+
+
+def scopes_not_granted(missing: Sequence[str]) -> InvalidArgumentError:
+    """The key would be able to do what its maker may not, or what no key may."""
+    violations = [Violation("scopes", f"{scope} is not yours to give to a key") for scope in missing]
+    return InvalidArgumentError("The key cannot have these scopes.", reason="SCOPE_NOT_GRANTED", violations=violations)
 
 
 def too_many_sign_ins(retry_after_s: float) -> ResourceExhaustedError:

@@ -1,10 +1,12 @@
 """Keeps the keys in hand those of the database, and changes them on demand or when they are old."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 from mesh.chain.faults import translate
 from mesh.logs import get_logger
+from mesh.settings import Settings
 from services.auth import errors
 from services.auth.keys import KeyRecord, KeyRing, Seal, SigningKey
 from services.auth.repository.signing_keys import SigningKeys
@@ -26,6 +28,18 @@ class Rotation:
         self._access_ttl_s = access_ttl_s
         self._ahead_s = ahead_s
         self._max_age_s = max_age_s
+
+    @classmethod
+    def from_settings(cls, settings: Settings, repository: SigningKeys, seal: Seal, ring: KeyRing) -> "Rotation":
+        """With the times of the settings."""
+        return cls(
+            repository,
+            seal,
+            ring,
+            access_ttl_s=settings.access_token_ttl_s,
+            ahead_s=settings.signing_key_ahead_s,
+            max_age_s=settings.signing_key_max_age_s,
+        )
 
     async def records(self) -> Sequence[KeyRecord]:
         """The keys that sign and verify, newest first."""
@@ -69,3 +83,14 @@ class Rotation:
 
     async def _reload(self) -> None:
         self._ring.replace(await self._repository.key_ring(self._seal, self._access_ttl_s))
+
+
+@asynccontextmanager
+async def rotating(rotation: Rotation) -> AsyncIterator[Rotation]:
+    """The rotation, looking for changes in the background while the context lasts."""
+    task = asyncio.create_task(rotation.run(), name="auth-key-rotation")
+    try:
+        yield rotation
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

@@ -52,3 +52,19 @@ signing_key = Table(
     Column("retire_time", DateTime(timezone=True)),
     Column("revoke_time", DateTime(timezone=True)),
 )
+
+api_key = Table(
+    "api_key",
+    metadata,
+    Column("id", Uuid, primary_key=True, server_default=FetchedValue()),
+    Column("account_id", Uuid, ForeignKey("account.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    # The part of its text by which it is found; the rest is kept as a digest only.
+    Column("prefix", Text, nullable=False, unique=True),
+    Column("digest", LargeBinary, nullable=False),
+    Column("scopes", ARRAY(Text), nullable=False),
+    Column("create_time", DateTime(timezone=True), nullable=False, server_default=FetchedValue()),
+    Column("expire_time", DateTime(timezone=True)),
+    Column("suspend_time", DateTime(timezone=True)),
+    Column("last_use_time", DateTime(timezone=True)),
+)

@@ -18,7 +18,9 @@ def test_no_two_methods_share_a_route() -> None:
 
 @pytest.mark.parametrize("method", contract.methods().values(), ids=lambda method: method.full_name)
 def test_reads_are_repeatable_and_bodies_name_real_fields(method: contract.Method) -> None:
-    assert method.http is not None
+    if method.http is None:
+        assert "edge" not in method.callers
+        return
     if method.http.verb == "GET":
         assert method.idempotency == "NO_SIDE_EFFECTS"
     for field, message in (

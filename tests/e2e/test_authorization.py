@@ -101,7 +101,8 @@ def _things_of(client: httpx.Client, session: dict[str, Any]) -> dict[str, str]:
 
     graph = make("/v1/graphs", plain(SAMPLES["graph"]))
     execution = make("/v1/executions", {"graph_id": graph["id"]})
-    return {"graph_id": graph["id"], "execution_id": execution["id"], "parent_id": execution["id"]}
+    key = make("/v1/api_keys", {"name": "x"})["api_key"]
+    return {"graph_id": graph["id"], "execution_id": execution["id"], "parent_id": execution["id"], "api_key_id": key["id"]}
 
 
 def _empty(method: Method) -> Message:
