@@ -10,6 +10,8 @@ from mesh.cli.options import NO_HOME, AsJson, Home
 from mesh.cli.output import CliError, Exit, note, pretty, say
 
 if TYPE_CHECKING:
+    from treadle.graph.v1.graph_service_pb2 import Graph
+
     from mesh.cli.session import Session
 
 _FILE_SUFFIXES = {".json", ".yaml", ".yml"}
@@ -36,11 +38,13 @@ def run(
     values = read_inputs(inputs or (), inputs_file)
     with Session(home) as session:
         graph_id = _graph_id(session, what)
+        graph = _graph(session, graph_id)
+        _warn_of_unknown(graph, values)
         execution_id = _create(session, graph_id, values)
         if no_wait:
             say(_final_text(session, execution_id) if is_json else execution_id)
             return
-        _watch(session, execution_id, graph_id)
+        _watch(session, execution_id, graph)
         text = _final_text(session, execution_id)
     _finish(text, is_json)
 
@@ -70,14 +74,28 @@ def _create(session: "Session", graph_id: str, values: dict[str, str]) -> str:
     return str(answer.execution.id)
 
 
-def _watch(session: "Session", execution_id: str, graph_id: str) -> None:
+def _graph(session: "Session", graph_id: str) -> "Graph":
     from treadle.graph.v1.graph_service_pb2 import GetGraphRequest
     from treadle.graph.v1.graph_service_pb2_grpc import GraphServiceStub
 
+    graph: Graph = session.call(GraphServiceStub(session.channel).GetGraph, GetGraphRequest(graph_id=graph_id)).graph
+    return graph
+
+
+def _warn_of_unknown(graph: "Graph", values: dict[str, str]) -> None:
+    """The service takes no notice of inputs that a graph does not have; who misspells one wants to know."""
+    from mesh.jsontext import loads
+
+    known = list(loads(graph.input_schema.json or "{}").get("properties", {}))
+    for name in values:
+        if name not in known:
+            note(f"Warning: the graph has no input {name!r}; {'it has ' + ', '.join(map(repr, known)) if known else 'it has none'}.")
+
+
+def _watch(session: "Session", execution_id: str, graph: "Graph") -> None:
     from mesh.cli.catalogue import block_names
     from mesh.cli.watching import watch_live
 
-    graph = session.call(GraphServiceStub(session.channel).GetGraph, GetGraphRequest(graph_id=graph_id)).graph
     names = {block_id: name for name, block_id in block_names(session).items()}
     try:
         watch_live(session, execution_id, graph, names)

@@ -16,7 +16,7 @@ from mesh.ids import canonical_uuid
 from mesh.paging import offset_of, offset_token, position_of, position_token
 from services.execution.cancellation import Cancellation
 from services.execution.creation import Creation, Wanted, request_hash
-from services.execution.engine.checks import Problem, problems
+from services.execution.engine.checks import Problem, astray, problems
 from services.execution.errors import execution_not_found, graph_invalid, input_invalid
 from services.execution.explanations import Explanations
 from services.execution.firings import Firings
@@ -34,6 +34,7 @@ _DEFAULT_PAGE = 50
 _DEFAULT_EVENTS = 200
 _DEFAULT_FIRINGS = 100
 _DEFAULT_REVIEWS = 100
+_MAX_VIOLATIONS = 50
 
 
 class ExecutionServicer:
@@ -78,7 +79,9 @@ class ExecutionServicer:
             if made is not None:
                 return pb.CreateExecutionResponse(execution=execution_message(made))
         graph = await self._graphs.get(owner_id, request.graph_id, request.graph_version)
-        _check(problems(graph.plan, _loads(inputs, "inputs"), _masks(masks)))
+        mask_values = _masks(masks)
+        _check_masks(astray(graph.plan, mask_values))
+        _check(problems(graph.plan, _loads(inputs, "inputs"), mask_values))
         wanted = Wanted(
             owner_id=owner_id,
             graph_id=graph.graph_id,
@@ -226,6 +229,12 @@ def _masks(text: str) -> dict[str, dict[str, Any]]:
     if wrong:
         raise input_invalid(wrong)
     return masks
+
+
+def _check_masks(found: Iterable[Problem]) -> None:
+    violations = [Violation(f"input_masks.{item.node_id}.{item.field}".rstrip("."), item.message) for item in found]
+    if violations:
+        raise input_invalid(violations[:_MAX_VIOLATIONS])
 
 
 def _check(found: Iterable[Problem]) -> None:

@@ -113,6 +113,14 @@ def test_json_is_one_document_alone_on_stdout(stack: Stack, sum_file: str, words
         assert document["error"]["message"] in result.stderr or "Usage" in result.stderr
 
 
+def test_an_input_that_the_graph_does_not_have_is_warned_of(stack: Stack, sum_file: str) -> None:
+    for extra in ([], ["--json"]):
+        result = stack.run("run", sum_file, "-i", "nope=1", "-i", "A=2", *extra)
+        assert result.returncode == 0, result.stderr
+        assert "Warning: the graph has no input 'nope'; it has 'A'" in result.stderr
+        assert "no input 'A'" not in result.stderr
+
+
 @pytest.mark.parametrize("words", [["status"], ["token"], ["run", "x"], ["graphs", "list"], ["executions", "list"]], ids=" ".join)
 def test_without_a_stack_every_command_says_so_and_ends_with_3(tmp_path: Path, words: list[str]) -> None:
     nowhere = Stack(tmp_path / "nowhere")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from services.block.sdk import BlockType
-from services.block.sdk.inputs import NotReady
+from services.block.sdk.inputs import NotReady, input_plan
 from services.block.sdk.pins import base_name
 from services.execution.engine.dataflow import given
 from services.execution.engine.plan import SOURCE_PIN, Node, Plan
@@ -36,6 +36,21 @@ def problems(plan: Plan, inputs: Mapping[str, Any], masks: Mapping[str, Mapping[
     for node in plan.starting:
         if not any(problem.node_id == node.id for problem in found):
             found.extend(_start(node, inputs, masks.get(node.id, {})))
+    return found
+
+
+def astray(plan: Plan, masks: Mapping[str, Mapping[str, Any]]) -> list[Problem]:
+    """Masks that would have no effect: for nodes that the graph does not have, and for pins that their blocks do not have."""
+    nodes = {node.id: node for node in plan.nodes}
+    found: list[Problem] = []
+    for node_id, mask in masks.items():
+        node = nodes.get(node_id)
+        if node is None:
+            found.append(Problem(node_id, "", "The graph has no such node"))
+        # What another agent takes, and what a block takes that is not installed, nobody knows here.
+        elif node.block is not None and node.type is not BlockType.AGENT:
+            known = input_plan(node.block).names
+            found.extend(Problem(node_id, pin, f"{node.block.name} has no such pin") for pin in mask if base_name(pin) not in known)
     return found
 
 

@@ -3,6 +3,7 @@
 import grpc
 import pytest
 from treadle.execution.v1 import execution_service_pb2 as pb
+from treadle.type.v1.json_value_pb2 import JsonValue
 
 from mesh.ids import uuid7
 from mesh.paging import offset_token
@@ -66,3 +67,13 @@ async def test_a_repeat_gives_the_first_execution_whatever_became_of_the_graph(a
     if change == "deleted":
         async with refused(grpc.StatusCode.NOT_FOUND, "GRAPH_NOT_FOUND"):
             await person.create(graph_id, request_id=uuid7(), X="1")
+
+
+async def test_masks_without_effect_are_refused_by_name(api: Api, lab: Lab) -> None:
+    person = await api.person()
+    graph_id = await person.save(chain(1))
+    masks = {"in": JsonValue(json='{"title":"X","zork":1}'), "nobody": JsonValue(json="{}")}
+    async with refused(grpc.StatusCode.INVALID_ARGUMENT, "INPUT_INVALID") as details:
+        await person.call("CreateExecution", pb.CreateExecutionRequest(graph_id=graph_id, input_masks=masks))
+    fields = {item.field for item in details["BadRequest"].field_violations}
+    assert fields == {"input_masks.in.zork", "input_masks.nobody"}

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from mesh.errors import InvalidArgumentError
-from services.execution.engine.checks import Problem, problems
+from services.execution.engine.checks import Problem, astray, problems
 from services.execution.engine.plan import Plan
 from tests.unit.execution.graphs import BLOCKS, graph, plan
 
@@ -52,6 +52,13 @@ def test_a_trigger_needs_its_payload_from_a_mask() -> None:
         (problem,) = problems(plan({"t": ("trigger", constants)}), {})
         assert (problem.node_id, problem.field) == ("t", "payload")
     assert problems(plan({"t": "trigger"}), {}, {"t": {"payload": {"a": 1}}}) == []
+
+
+def test_masks_without_effect_are_told() -> None:
+    made = plan({"p": ("pass", {"a": 0}), "g": ("gone", {})}, [])
+    assert astray(made, {"p": {"a": 1, "a_$_0": 2}, "g": {"anything": 1}}) == []
+    found = astray(made, {"p": {"a": 1, "b": 2, "b_#_k": 3}, "x": {"a": 1}})
+    assert [(item.node_id, item.field) for item in found] == [("p", "b"), ("p", "b_#_k"), ("x", "")]
 
 
 def test_links_to_nodes_that_are_not_there_and_ids_that_come_twice_are_refused() -> None:
