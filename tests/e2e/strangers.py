@@ -72,6 +72,10 @@ class GrpcCaller:
     def __init__(self, target: str) -> None:
         self._channel = grpc.insecure_channel(target)
 
+    def close(self) -> None:
+        """Closes the channel."""
+        self._channel.close()
+
     def call(self, method: Method, request: Message, token: str = "", service_token: str = "") -> Answer:
         """One call; of a stream the first message."""
         make: Any = self._channel.unary_stream if method.is_server_streaming else self._channel.unary_unary
@@ -90,6 +94,10 @@ class RestCaller:
 
     def __init__(self, base_url: str) -> None:
         self._client = httpx.Client(base_url=base_url, timeout=TIMEOUT_S)
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._client.close()
 
     def call(self, method: Method, request: Message, token: str = "", service_token: str = "") -> Answer:
         """One call; of a stream the first line."""

@@ -69,7 +69,7 @@ def world(stack: Stack) -> Iterator[World]:
     url = stack.status["edge_url"]
     grpc_address, http_address = doors_of(stack, "services")
     with httpx.Client(base_url=url, timeout=30) as client:
-        yield World(
+        made = World(
             edge={"gRPC through the edge": GrpcCaller(stack.status["grpc_target"]), "REST through the edge": RestCaller(url)},
             inner={"gRPC": GrpcCaller(grpc_address), "REST": RestCaller(f"http://{http_address}")},
             tokens=Tokens(stack),
@@ -77,6 +77,9 @@ def world(stack: Stack) -> Iterator[World]:
             bob=_register(client, "bob")["access_token"],
             ann_owns=_things_of(client, _register(client, "ann")),
         )
+        yield made
+        for door in made.doors.values():
+            door.close()
 
 
 def _service_key(stack: Stack) -> bytes:
