@@ -37,6 +37,16 @@ class Settings(BaseSettings):
     owner_email: str = Field("", description="Address of an account that is an administrator from its start; register it first")
     refresh_token_ttl_s: int = Field(30 * 86400, ge=60, description="Life of a refresh token")
 
+    edge_cors_origins: str = Field("", description="Origins of pages that may call, such as `https://*.app.example`; local ones when empty")
+    edge_tls_listen: str = Field("", description="host:port where the edge speaks TLS, beside its plain port")
+    edge_tls_certificate: Path | None = Field(None, description="PEM chain of the edge; replace it by moving a new file over it")
+    edge_tls_key: Path | None = Field(None, description="PEM key of the edge; moved over likewise, before the certificate")
+    edge_allow_addresses: str = Field("", description="Networks whose clients are let in, `10.0.0.0/8,2001:db8::/32`; all when empty")
+    edge_deny_addresses: str = Field("", description="Networks whose clients are refused")
+    edge_trusted_hops: int = Field(0, ge=0, le=10, description="Proxies before the edge whose `x-forwarded-for` is believed")
+    edge_geoip_database: Path | None = Field(None, description="MaxMind country database (.mmdb); reloaded when a new one is moved over it")
+    edge_deny_countries: str = Field("", description="ISO codes of countries whose clients are refused; needs the database")
+
     max_message_bytes: int = Field(MAX_MESSAGE_BYTES, ge=1024, description="Largest request, at the edge and at both doors")
     max_concurrent_calls: int = Field(1000, ge=1, description="Unary calls at work in this process; more are refused with RetryInfo")
     max_concurrent_streams: int = Field(4000, ge=1, description="Streams open in this process; more are refused with RetryInfo")

@@ -9,6 +9,9 @@ Json = dict[str, Any]
 
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _MAX_IN_FLIGHT = 20_000
+# Streams have no idle limit: the pings find out when a service is gone without a word.
+_HTTP2: Json = {"max_concurrent_streams": 2000, "connection_keepalive": {"interval": "30s", "timeout": "10s"}}
+_TCP_KEEPALIVE: Json = {"keepalive_time": 60, "keepalive_interval": 15, "keepalive_probes": 4}
 
 
 def all_clusters(targets: EdgeTargets) -> list[Json]:
@@ -23,12 +26,13 @@ def all_clusters(targets: EdgeTargets) -> list[Json]:
 def _cluster(name: str, address: str, *, is_http2: bool) -> Json:
     host, port = split(address)
     endpoint = {"endpoint": {"address": {"socket_address": {"address": host, "port_value": port}}}}
-    protocol: Json = {"http2_protocol_options": {"max_concurrent_streams": 2000}} if is_http2 else {"http_protocol_options": {}}
+    protocol: Json = {"http2_protocol_options": _HTTP2} if is_http2 else {"http_protocol_options": {}}
     return {
         "name": name,
         "type": "STATIC",
         "connect_timeout": "1s",
         "lb_policy": "LEAST_REQUEST",
+        "upstream_connection_options": {"tcp_keepalive": _TCP_KEEPALIVE},
         "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
         "circuit_breakers": {"thresholds": [_thresholds()]},
         "typed_extension_protocol_options": {

@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from mesh.chain.request_id import HEADER as REQUEST_ID
+from mesh.edge.routes import VERBS
 from mesh.errors import (
     DeadlineExceededError,
     FailedPreconditionError,
@@ -22,7 +23,7 @@ from mesh.errors import (
     UnavailableError,
     UnimplementedError,
 )
-from mesh.http.errors import BodyTooLargeError, MediaTypeError, RouteUnknownError
+from mesh.http.errors import BodyTooLargeError, MediaTypeError, RouteUnknownError, VerbNotAllowedError
 from mesh.http.responses import error_headers
 from mesh.limits import MAX_MESSAGE_BYTES
 from mesh.status import DETAILS, to_json, to_status
@@ -64,6 +65,8 @@ def replies(max_body_bytes: int = MAX_MESSAGE_BYTES) -> tuple[Reply, ...]:
             RouteUnknownError("There is nothing at this path."),
             grpc_error=UnimplementedError("There is no such method.", reason="METHOD_UNKNOWN"),
         ),
+        # Of verbs that no path takes; what a path takes says its service.
+        Reply("response.code == 405", VerbNotAllowedError("such a verb", VERBS)),
         Reply("response.code == 408", DeadlineExceededError("The request did not arrive in time.", reason="REQUEST_TIMEOUT")),
         Reply("response.code == 413", BodyTooLargeError(max_body_bytes)),
         Reply("response.code == 415", MediaTypeError("The body is of a kind that nobody here reads.")),

@@ -6,13 +6,15 @@ from itertools import groupby
 from typing import Any
 
 from mesh.contract import Method
+from mesh.edge.browsers import csrf_on
+from mesh.edge.policy import DEFAULT_POLICY, EdgePolicy
 
 EDGE = "edge"
 GATEWAY_CLUSTER = "gateway"
 # The edge gives up a little later than the service, so that the service's own, better error wins.
 _TIMEOUT_MARGIN_S = 1.0
-# A stream without any event for so long is taken for dead.
-_STREAM_IDLE_S = 3600
+# The verbs that some path takes.
+VERBS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 _SHARED_GRPC_SERVICES = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection", "grpc.health.v1.Health")
 _VARIABLE = re.compile(r"\\\{[^}]*\\\}")
 
@@ -28,6 +30,11 @@ _IS_PREFLIGHT: list[Json] = [
     {"name": ":method", "string_match": {"exact": "OPTIONS"}},
     {"name": "access-control-request-method", "present_match": True},
 ]
+
+_IS_ODD_VERB: Json = {"name": ":method", "string_match": {"safe_regex": {"regex": "|".join(VERBS)}}, "invert_match": True}
+
+# A stream may be silent for hours. Pings to the client and to the service find out who is gone.
+_ENDLESS: Json = {"timeout": "0s", "idle_timeout": "0s"}
 
 
 def grpc_cluster(domain: str) -> str:
@@ -60,12 +67,13 @@ def path_matcher(template: str) -> Json:
     return {"safe_regex": {"regex": _VARIABLE.sub("[^/]+", re.escape(template))}}
 
 
-def all_routes(methods: Mapping[str, Method]) -> list[Json]:
+def all_routes(methods: Mapping[str, Method], policy: EdgePolicy = DEFAULT_POLICY) -> list[Json]:
     """The route table, first match wins."""
     callable_methods = edge_methods(methods.values())
     domains = {method.service: method.domain for method in callable_methods}
     shared = next(iter(domains.values()))
     return [
+        {"match": {"prefix": "/", "headers": [_IS_ODD_VERB]}, "direct_response": {"status": 405}},
         # The CORS filter answers for any route that leads to a cluster; only origins that it does not know get past it.
         {"match": {"prefix": "/", "headers": _IS_PREFLIGHT}, "route": {"cluster": GATEWAY_CLUSTER}},
         *(_grpc_route(method) for method in callable_methods),
@@ -73,7 +81,7 @@ def all_routes(methods: Mapping[str, Method]) -> list[Json]:
         *(_grpc_prefix(service, domain) for service, domain in domains.items()),
         *(_grpc_prefix(service, shared) for service in _SHARED_GRPC_SERVICES),
         *({"match": {"prefix": f"/{service}/"}, "direct_response": {"status": 415}} for service in (*domains, *_SHARED_GRPC_SERVICES)),
-        *(_rest_route(matcher, group) for matcher, group in rest_matchers(callable_methods)),
+        *(route for matcher, group in rest_matchers(callable_methods) for route in _rest_routes(matcher, group, policy)),
         # The socket's upgrade request has no end that a buffer could wait for.
         {**_gateway_route({"path": "/v1/ws"}), "typed_per_filter_config": NO_BUFFER},
         _gateway_route({"path": "/v1/ws-tickets"}),
@@ -94,9 +102,17 @@ def _grpc_route(method: Method) -> Json:
 def _grpc_prefix(service: str, domain: str) -> Json:
     return {
         "match": {"prefix": f"/{service}/", "headers": _IS_GRPC},
-        "route": {"cluster": grpc_cluster(domain), "timeout": "0s", "idle_timeout": f"{_STREAM_IDLE_S}s"},
+        "route": {"cluster": grpc_cluster(domain), **_ENDLESS},
         "typed_per_filter_config": NO_BUFFER,
     }
+
+
+def _rest_routes(matcher: Json, methods: list[Method], policy: EdgePolicy) -> list[Json]:
+    """The route of a path; where a method takes a cookie, before it one for requests that bring it, which only some pages may send."""
+    route = _rest_route(matcher, methods)
+    cookies = [method.cookie for method in methods if method.cookie]
+    guarded = [{"name": "cookie", "string_match": {"contains": f"{cookie}="}} for cookie in cookies]
+    return [*({**route, "match": {**matcher, "headers": [it]}, "typed_per_filter_config": csrf_on(policy)} for it in guarded), route]
 
 
 def _rest_route(matcher: Json, methods: list[Method]) -> Json:
@@ -111,8 +127,7 @@ def _gateway_route(matcher: Json) -> Json:
         "match": matcher,
         "route": {
             "cluster": GATEWAY_CLUSTER,
-            "timeout": "0s",
-            "idle_timeout": f"{_STREAM_IDLE_S}s",
+            **_ENDLESS,
             "retry_policy": _retries(False),
             "upgrade_configs": [{"upgrade_type": "websocket", "enabled": True}],
         },
@@ -121,7 +136,7 @@ def _gateway_route(matcher: Json) -> Json:
 
 def _times(method: Method) -> Json:
     if method.is_server_streaming:
-        return {"timeout": "0s", "idle_timeout": f"{_STREAM_IDLE_S}s"}
+        return _ENDLESS
     return {"timeout": f"{method.timeout_s + _TIMEOUT_MARGIN_S:g}s"}
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from mesh.edge.policy import DEFAULT_POLICY, EdgePolicy
 from mesh.limits import MAX_MESSAGE_BYTES
 
 
@@ -31,6 +32,7 @@ class EdgeTargets:
     # How long the edge keeps the published keys; a new key must be published longer than this before it signs.
     keys_max_age_s: int = 300
     max_body_bytes: int = MAX_MESSAGE_BYTES
+    policy: EdgePolicy = DEFAULT_POLICY
 
 
 def split(address: str) -> tuple[str, int]:

@@ -30,13 +30,21 @@ def from_json(text: str) -> EdgeTargets:
 
 
 def main() -> None:
-    """Reads stdin, writes stdout."""
+    """Reads stdin, writes stdout; with TLS also the file by which the edge finds its certificate, beside the admin socket."""
     from mesh.contract import methods  # noqa: PLC0415 - the supervisor imports this module too, and must stay light
     from mesh.edge.config import edge_config  # noqa: PLC0415
+    from mesh.edge.encryption import secrets  # noqa: PLC0415
+    from mesh.edge.policy import PolicyError, policy_of  # noqa: PLC0415
     from mesh.settings import Settings  # noqa: PLC0415
 
     targets, settings = from_json(sys.stdin.read()), Settings()
-    targets = replace(targets, issuer=targets.issuer or settings.issuer, max_body_bytes=settings.max_message_bytes)
+    try:
+        policy = policy_of(settings, targets.admin_socket.with_name("edge-secrets.json"))
+    except PolicyError as error:
+        raise SystemExit(str(error)) from None
+    if policy.tls is not None:
+        policy.tls.secrets.write_text(json.dumps(secrets(policy.tls)))
+    targets = replace(targets, issuer=targets.issuer or settings.issuer, max_body_bytes=settings.max_message_bytes, policy=policy)
     json.dump(edge_config(methods(), targets), sys.stdout, indent=1)
 
 

@@ -3,11 +3,13 @@
 import json
 import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from mesh.contract import methods
+from mesh.edge.browsers import CSRF
 from mesh.edge.config import edge_config
 from mesh.edge.replies import replies
 from mesh.edge.routes import all_routes, path_matcher
@@ -28,7 +30,9 @@ def first_match(path: str, *, is_grpc: bool = False) -> dict[str, object]:
     for route in all_routes(methods()):
         match = route["match"]
         wanted = {header["name"]: header for header in match.get("headers", ())}
-        if "access-control-request-method" in wanted or ("content-type" in wanted and not is_grpc):
+        if {"access-control-request-method", "cookie"} & set(wanted) or ("content-type" in wanted and not is_grpc):
+            continue
+        if wanted.get(":method", {}).get("invert_match"):
             continue
         pattern = match.get("safe_regex", {}).get("regex")
         if match.get("path") == path or (pattern and re.fullmatch(pattern, path)) or path.startswith(match.get("prefix", "\0")):
@@ -88,6 +92,22 @@ def test_unknown_paths_end_at_the_edge_and_the_rest_goes_to_the_gateway() -> Non
         route = first_match(path)["route"]
         assert isinstance(route, dict)
         assert route["cluster"] == "gateway"
+
+
+def test_streams_have_no_limit_of_time_or_silence() -> None:
+    for method in methods().values():
+        if "edge" in method.callers and method.is_server_streaming and method.http:
+            for path, is_grpc in ((method.full_name, True), (re.sub(r"\{[^}]*\}", "some-id", method.http.path), False)):
+                route = first_match(path, is_grpc=is_grpc)["route"]
+                assert isinstance(route, dict)
+                assert route["timeout"] == route["idle_timeout"] == "0s"
+
+
+def test_a_path_that_takes_a_cookie_is_guarded_where_one_comes() -> None:
+    known = {name: replace(method, cookie="session") if method.name == "Refresh" else method for name, method in methods().items()}
+    routes = [route for route in all_routes(known) if route["match"].get("path") == "/v1/auth/refresh"]
+    assert [CSRF in route.get("typed_per_filter_config", {}) for route in routes] == [True, False]
+    assert routes[0]["match"]["headers"] == [{"name": "cookie", "string_match": {"contains": "session="}}]
 
 
 def test_what_is_no_grpc_does_not_get_to_a_grpc_door() -> None:
