@@ -1,6 +1,7 @@
 """Rings for workers over the bus. Losing any of it costs time only: the sweep and the heartbeats find the same in the database."""
 
 import datetime as dt
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 
@@ -9,6 +10,9 @@ import nats.errors
 from mesh.bus import Bus
 from mesh.streams import CONTROL_CANCEL, CONTROL_SIGNAL, DISPATCH_RUN, SCHEDULE_AT, SCHEDULE_TARGET, timer_subject
 from services.execution.worker.signals import Woken
+
+# Times farther off are left to the sweep, which is less exact: the bus would hold a message for each, also of runs long cancelled.
+HORIZON_S = 900.0
 
 
 class Bell:
@@ -31,9 +35,11 @@ class Bell:
         await self._ring(CONTROL_SIGNAL, woken.held)
 
     async def wake_at(self, execution_id: str, time_us: int) -> None:
-        """This one is to go on at a time (microseconds since 1970 UTC). The bus keeps the newest time of each execution."""
-        time = dt.datetime.fromtimestamp(time_us / 1_000_000, dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        headers = {SCHEDULE_AT: f"@at {time}", SCHEDULE_TARGET: DISPATCH_RUN}
+        """This one is to go on at a time (microseconds since 1970 UTC), if that is soon. The bus keeps its newest time only."""
+        if time_us / 1_000_000 > time.time() + HORIZON_S:
+            return
+        text = dt.datetime.fromtimestamp(time_us / 1_000_000, dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        headers = {SCHEDULE_AT: f"@at {text}", SCHEDULE_TARGET: DISPATCH_RUN}
         await self._ring(timer_subject(execution_id), [execution_id], headers)
 
     async def _ring(self, subject: str, execution_ids: Iterable[str], headers: dict[str, str] | None = None) -> None:

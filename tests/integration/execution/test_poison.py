@@ -9,6 +9,7 @@ import pytest
 
 from mesh.streams import DEAD_LETTER_RUN, DEAD_LETTERS, DISPATCH, DISPATCH_RUN
 from services.execution.engine.events import EventKind
+from services.execution.worker.pull import CONSUMER
 from tests.integration.execution.conftest import Lab
 from tests.integration.execution.graphs import PAUSE, chain
 
@@ -83,4 +84,5 @@ async def test_a_message_that_is_no_id_is_dropped(lab: Lab) -> None:
         await bus.nc.publish(DISPATCH_RUN, data)
     async with lab.worker():
         await lab.ended(await lab.start(chain(1), X=1))
-        await lab.until(lambda: bus.js.stream_info(DISPATCH), lambda info: info.state.messages == 0)
+        look = lambda: bus.js.consumer_info(DISPATCH, CONSUMER)  # noqa: E731
+        await lab.until(look, lambda info: info.num_pending == info.num_ack_pending == 0)
