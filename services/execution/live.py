@@ -23,7 +23,7 @@ MAX_RUNS = 4096
 MAX_OWNERS = 256
 # Messages kept: of one run (who is further behind reads the journal), and of all.
 MAX_RUN_BYTES = 256 * 1024
-MAX_BYTES = 32 * 1024 * 1024
+MAX_BYTES = 16 * 1024 * 1024
 # Silence after which a reader looks into the journal.
 IDLE_S = 1.0
 
