@@ -20,7 +20,7 @@ _log = get_logger("execution.publisher")
 # Runs' commits that wait for the bus; the oldest are dropped beyond it.
 MAX_WAITING = 10_000
 # Between two messages of a run: nobody sees the difference, and a run of many small commits has a fraction of the messages.
-PACE_S = 0.02
+PACE_S = 0.05
 # Events in one message.
 MAX_JOINED = 1000
 # Below the bus's limit of 1 MiB with room for headers; watchers read what is larger from the journal.
