@@ -13,8 +13,8 @@ from mesh.limits import READ_BEYOND
 Json = dict[str, Any]
 
 _TYPES = "type.googleapis.com/envoy.extensions"
-# By these a client would say to what stands behind us for whom it speaks, or which path it means.
-_SAID_FOR_OTHERS = "forwarded|x-forwarded-(host|port|prefix|server)|x-real-ip|x-original-(url|uri)|x-rewrite-url"
+# By these a client would command Envoy (which obeys those of its own network), or tell what stands behind us for whom it speaks.
+_SAID_FOR_OTHERS = "x-envoy-.*|forwarded|x-forwarded-(host|port|prefix|server)|x-real-ip|x-original-(url|uri)|x-rewrite-url"
 
 
 def http_filters(methods: Mapping[str, Method], targets: EdgeTargets) -> list[Json]:

@@ -81,12 +81,8 @@ def _manager(methods: Mapping[str, Method], targets: EdgeTargets, *, is_tls: boo
 
 
 def _trust(policy: EdgePolicy) -> Json:
-    """Where a request comes from: our own eyes, and so many proxies before us. Nobody is internal, so nobody commands Envoy by headers."""
-    return {
-        "use_remote_address": True,
-        "xff_num_trusted_hops": policy.trusted_hops,
-        "internal_address_config": {"unix_sockets": False},
-    }
+    """Where a request comes from: what we see ourselves, and so many proxies before us."""
+    return {"use_remote_address": True, "xff_num_trusted_hops": policy.trusted_hops}
 
 
 def _http2(patience: Patience) -> Json:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from mesh.contract import Method, methods
 from mesh.edge.config import edge_config
+from mesh.edge.encryption import secrets
+from mesh.edge.policy import DEFAULT_POLICY, EdgePolicy
 from mesh.edge.targets import Doors, EdgeTargets
 from mesh.host import Host
 from mesh.local import envoy
@@ -20,15 +22,24 @@ PATIENCE_S = 20.0
 
 
 @asynccontextmanager
-async def edge_before(host: Host, *, keys_max_age_s: int = 300, **timeouts_s: float) -> AsyncIterator[str]:
+async def edge_before(
+    host: Host,
+    *,
+    keys_max_age_s: int = 300,
+    policy: EdgePolicy = DEFAULT_POLICY,
+    cookies: Mapping[str, str] | None = None,
+    **timeouts_s: float,
+) -> AsyncIterator[str]:
     """`host:port` of an edge. Behind it `host` serves auth, user and execution; graph and block are away.
 
-    `timeouts_s` by method name shorten what the edge grants, not what the service takes.
+    `timeouts_s` by method name shorten what the edge grants, not what the service takes; `cookies` by method name are what they take.
     """
     with tempfile.TemporaryDirectory(prefix="edge-") as folder:
-        targets = replace(_targets(host, Path(folder) / "admin.sock"), keys_max_age_s=keys_max_age_s)
+        targets = replace(_targets(host, Path(folder) / "admin.sock"), keys_max_age_s=keys_max_age_s, policy=policy)
         config = Path(folder) / "envoy.json"
-        config.write_text(json.dumps(edge_config(_shortened(timeouts_s), targets)))
+        config.write_text(json.dumps(edge_config(_changed(timeouts_s, cookies or {}), targets)))
+        if policy.tls is not None:
+            policy.tls.secrets.write_text(json.dumps(secrets(policy.tls)))
         process = await asyncio.create_subprocess_exec(
             *(str(envoy.binary()), "-c", str(config), "--use-dynamic-base-id", "--concurrency", "1", "--log-level", "error"),
             stdout=asyncio.subprocess.DEVNULL,
@@ -57,8 +68,8 @@ def _targets(host: Host, admin_socket: Path) -> EdgeTargets:
     )
 
 
-def _shortened(timeouts_s: Mapping[str, float]) -> Mapping[str, Method]:
+def _changed(timeouts_s: Mapping[str, float], cookies: Mapping[str, str]) -> Mapping[str, Method]:
     return {
-        full_name: replace(method, timeout_s=timeouts_s[method.name]) if method.name in timeouts_s else method
+        full_name: replace(method, timeout_s=timeouts_s.get(method.name, method.timeout_s), cookie=cookies.get(method.name, method.cookie))
         for full_name, method in methods().items()
     }
