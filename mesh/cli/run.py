@@ -68,6 +68,7 @@ def _create(session: "Session", graph_id: str, values: dict[str, str]) -> str:
     request = pb.CreateExecutionRequest(
         graph_id=graph_id,
         inputs={name: JsonValue(json=value) for name, value in values.items()},
+        input_names=values,
         request_id=str(uuid.uuid4()),
     )
     answer = session.call(ExecutionServiceStub(session.channel).CreateExecution, request)

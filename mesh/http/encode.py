@@ -1,6 +1,7 @@
 """Messages to JSON: snake_case, every field without presence printed, unset fields with presence left out, JsonValue inline.
 
-A JsonValue without text is left out, or null inside lists and maps. Maps are sorted by key: protobuf keeps no order of theirs.
+A JsonValue without text is left out, or null inside lists and maps. Maps have the order that a field beside them holds, else they are
+sorted by key: protobuf keeps no order of theirs.
 """
 
 import math
@@ -12,9 +13,10 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from mesh.contract import ContractError
-from mesh.http.fields import Kind, enum_names, form_of, kind_of, map_parts, message_of
+from mesh.http.fields import Kind, enum_names, form_of, kind_of, map_parts, message_of, shown_fields
 from mesh.http.forms import BytesForm, DurationForm, Int64Form, TimeForm, write_bytes, write_duration, write_time
 from mesh.http.shapes import values_getter
+from mesh.maporder import in_order, order_of
 
 # From a field's value to what orjson prints.
 Show = Callable[[Any], Any]
@@ -29,13 +31,13 @@ class MessageEncoder:
 
     def __init__(self, descriptor: Descriptor) -> None:
         """Call `fill` before use: messages may contain themselves."""
-        self._names = tuple(field.name for field in descriptor.fields)
+        self._names = tuple(field.name for field in shown_fields(descriptor))
         self._values = values_getter(list(self._names))
         self._steps: tuple[_Step, ...] = ()
 
     def fill(self, descriptor: Descriptor) -> None:
         """Learns the fields."""
-        self._steps = tuple(step for field in descriptor.fields if (step := _step(field)) is not None)
+        self._steps = tuple(step for field in shown_fields(descriptor) if (step := _step(field)) is not None)
 
     def show(self, message: Message) -> dict[str, Any]:
         """The message as a dict in the order of its fields; JsonValues are spliced in when orjson prints it."""
@@ -74,6 +76,8 @@ def response_writer(descriptor: Descriptor, response_body: str) -> Callable[[Mes
 def _step(field: FieldDescriptor) -> _Step | None:
     """What has to happen to a field after its raw value was put into the dict; None when that is right already."""
     name = field.name
+    if order_of(field):
+        return _ordered_map_step(field)
     show = _show_field(field)
     if not field.is_repeated and kind_of(field) is Kind.JSON:
 
@@ -101,6 +105,17 @@ def _step(field: FieldDescriptor) -> _Step | None:
         shown[name] = show(shown[name])
 
     return show_always
+
+
+def _ordered_map_step(field: FieldDescriptor) -> _Step:
+    name, order, parts = field.name, order_of(field), map_parts(field)
+    show_value = _show_single(parts[1]) if parts is not None else _as_is
+
+    def show_in_order(message: Any, shown: dict[str, Any]) -> None:
+        items = shown[name]
+        shown[name] = {key: show_value(items[key]) for key in in_order(items, getattr(message, order))}
+
+    return show_in_order
 
 
 def _show_field(field: FieldDescriptor) -> Show:

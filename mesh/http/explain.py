@@ -11,7 +11,7 @@ import orjson
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from mesh.errors import Violation
-from mesh.http.fields import INT32_RANGE, UINT32_RANGE, Kind, enum_of, form_of, kind_of, map_parts, message_of
+from mesh.http.fields import INT32_RANGE, UINT32_RANGE, Kind, enum_of, form_of, kind_of, map_parts, message_of, shown_fields
 
 # More would only hide the first ones.
 MAX_VIOLATIONS = 50
@@ -46,8 +46,9 @@ def _message(value: Any, descriptor: Descriptor, path: str) -> Iterator[Violatio
     if not isinstance(value, dict):
         yield _wrong(path, "an object", value)
         return
+    known = {field.name: field for field in shown_fields(descriptor)}
     for name, item in value.items():
-        field = descriptor.fields_by_name.get(name)
+        field = known.get(name)
         if field is None:
             yield Violation(_join(path, shown_name(name)), f"unknown field; {_known(descriptor, name)}")
         elif item is not None:
@@ -114,7 +115,7 @@ def _wrong(path: str, wanted: str, value: Any) -> Violation:
 
 
 def _known(descriptor: Descriptor, name: str) -> str:
-    names = [field.name for field in descriptor.fields]
+    names = [field.name for field in shown_fields(descriptor)]
     if not names:
         return "there are no fields here"
     same = [known for known in names if known.replace("_", "") == name.replace("_", "").replace("-", "").lower()]

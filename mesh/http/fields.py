@@ -8,6 +8,7 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 
 from mesh.contract import ContractError
 from mesh.http.forms import BytesForm, DurationForm, Form, Int64Form, MaskForm, TimeForm, UInt64Form
+from mesh.maporder import order_fields
 
 JSON_VALUE = "treadle.type.v1.JsonValue"
 
@@ -89,6 +90,12 @@ def map_parts(field: FieldDescriptor) -> tuple[FieldDescriptor, FieldDescriptor]
     if parts["key"].type != FieldDescriptor.TYPE_STRING:
         raise ContractError(f"{field.full_name}: keys of maps must be strings")
     return parts["key"], parts["value"]
+
+
+def shown_fields(descriptor: Descriptor) -> list[FieldDescriptor]:
+    """The fields of a message that JSON has: all but those that hold the order of a map."""
+    orders = order_fields(descriptor)
+    return [field for field in descriptor.fields if field.name not in orders]
 
 
 def message_of(field: FieldDescriptor) -> Descriptor:

@@ -7,6 +7,7 @@ import orjson
 from google.protobuf.descriptor import Descriptor
 
 from mesh.contract import HttpRule, Method
+from mesh.http.fields import shown_fields
 from mesh.http.outcomes import BY_STATUS, Outcome, errors_of
 from mesh.http.query import QueryReader
 from mesh.http.responses import error_headers
@@ -71,7 +72,7 @@ class Operations:
         reader = QueryReader(descriptor, (*variables, rule.body))
         found += [_parameter("query", name, self._schemas.field(field)) for name, field in reader.fields.items()]
         if "request_id" in descriptor.fields_by_name:
-            about = "Stands for `request_id` when that is empty: a UUID, or any text, which becomes one."
+            about = "Stands for `request_id`: a UUID, or any text, which becomes one. Must not differ from a `request_id` in the request."
             found.append(_header(IDEMPOTENCY_HEADER, about, {"type": "string", "maxLength": MAX_KEY_LENGTH}))
         if method.takes_if_match:
             found.append(_header("if-match", "The ETag of the resource as it was read; `*` for any.", {"type": "string"}))
@@ -85,7 +86,7 @@ class Operations:
         if rule.body != "*":
             schema = self._schemas.field(descriptor.fields_by_name[rule.body])
         elif variables:
-            schema = self._schemas.object(descriptor, [field.name for field in descriptor.fields if field.name not in variables])
+            schema = self._schemas.object(descriptor, [field.name for field in shown_fields(descriptor) if field.name not in variables])
         else:
             schema = self._schemas.message(descriptor)
         content = {JSON: {"schema": schema, "example": self.request_example(method, rule)}}

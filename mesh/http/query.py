@@ -13,7 +13,7 @@ from mesh.errors import Violation
 from mesh.http.decode import Arguments
 from mesh.http.errors import request_invalid
 from mesh.http.explain import MAX_VIOLATIONS, explain_field, shown_name
-from mesh.http.fields import Kind, enum_of, kind_of, map_parts, message_of
+from mesh.http.fields import Kind, enum_of, kind_of, map_parts, message_of, shown_fields
 from mesh.http.shapes import decoder, field_shape
 
 # More parameters than any request has fields is an attack.
@@ -53,7 +53,7 @@ class QueryReader:
         return arguments
 
     def _learn(self, descriptor: Descriptor, prefix: str, taken: frozenset[str], above: tuple[str, ...]) -> None:
-        for field in descriptor.fields:
+        for field in shown_fields(descriptor):
             if field.name in taken or map_parts(field) is not None:
                 continue
             kind = kind_of(field)

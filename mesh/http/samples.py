@@ -9,7 +9,7 @@ from typing import Any
 from buf.validate import validate_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-from mesh.http.fields import Kind, enum_of, form_of, kind_of, map_parts, message_of, real_oneofs
+from mesh.http.fields import Kind, enum_of, form_of, kind_of, map_parts, message_of, real_oneofs, shown_fields
 from mesh.http.forms import BytesForm, DurationForm, Form, MaskForm, TimeForm
 
 UUID = "0198c5a0-7a3e-7c1d-9b52-3f1a6d2e8c40"
@@ -40,7 +40,9 @@ def sample(descriptor: Descriptor, left_out: Iterable[str] = (), above: tuple[st
     """A message as JSON, less the fields `left_out`; of a oneof the first member. Messages inside themselves are left out."""
     gone = {*left_out, *(name for group in real_oneofs(descriptor) for name in group[1:])}
     above = (*above, descriptor.full_name)
-    return {field.name: sample_of(field, above) for field in descriptor.fields if field.name not in gone and not _repeats(field, above)}
+    return {
+        field.name: sample_of(field, above) for field in shown_fields(descriptor) if field.name not in gone and not _repeats(field, above)
+    }
 
 
 def sample_of(field: FieldDescriptor, above: tuple[str, ...] = ()) -> Any:

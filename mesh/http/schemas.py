@@ -6,7 +6,7 @@ from typing import Any
 from buf.validate import validate_pb2
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 
-from mesh.http.fields import INT32_RANGE, UINT32_RANGE, Kind, enum_of, form_of, kind_of, map_parts, message_of
+from mesh.http.fields import INT32_RANGE, UINT32_RANGE, Kind, enum_of, form_of, kind_of, map_parts, message_of, shown_fields
 from mesh.http.forms import BytesForm, DurationForm, Form, MaskForm, TimeForm
 
 Schema = dict[str, Any]
@@ -44,7 +44,7 @@ class Schemas:
         name = component(descriptor.full_name)
         if name not in self.found:
             self.found[name] = {}
-            self.found[name] = self.object(descriptor, [field.name for field in descriptor.fields])
+            self.found[name] = self.object(descriptor, [field.name for field in shown_fields(descriptor)])
         return {"$ref": f"#/components/schemas/{name}"}
 
     def object(self, descriptor: Descriptor, names: list[str]) -> Schema:

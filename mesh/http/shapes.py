@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-from mesh.http.fields import INT32_RANGE, UINT32_RANGE, Kind, enum_names, enum_of, form_of, kind_of, map_parts, message_of
+from mesh.http.fields import INT32_RANGE, UINT32_RANGE, Kind, enum_names, enum_of, form_of, kind_of, map_parts, message_of, shown_fields
+from mesh.maporder import order_of
 
 # From what msgspec read to what a message constructor takes; None where these are the same.
 Convert = Callable[[Any], Any] | None
@@ -34,22 +35,25 @@ class Shape:
 
     def __init__(self, descriptor: Descriptor) -> None:
         """Call `_fill` before use: messages may contain themselves."""
-        names = [field.name for field in descriptor.fields]
+        names = [field.name for field in shown_fields(descriptor)]
         self.struct = msgspec.defstruct(
             descriptor.name, [(name, Any, None) for name in names], forbid_unknown_fields=True, gc=False, module=__name__
         )
         self._plan: tuple[tuple[str, Convert], ...] = ()
+        # Maps, and the fields that take the order of their keys.
+        self._orders: tuple[tuple[str, str], ...] = ()
         self._values: Callable[[Any], tuple[Any, ...]] = values_getter(names)
 
     def fill(self, descriptor: Descriptor) -> None:
         """Learns the types of the fields."""
         plan: list[tuple[str, Convert]] = []
-        for field in descriptor.fields:
+        for field in shown_fields(descriptor):
             field_type, convert = field_shape(field)
             # A JsonValue takes null as a value, so only its default may be None.
             self.struct.__annotations__[field.name] = field_type if field_type is msgspec.Raw else field_type | None
             plan.append((field.name, convert))
         self._plan = tuple(plan)
+        self._orders = tuple((field.name, order) for field in descriptor.fields if (order := order_of(field)))
 
     def arguments(self, value: Any) -> dict[str, Any]:
         """What the message's constructor takes."""
@@ -57,6 +61,9 @@ class Shape:
         for (name, convert), item in zip(self._plan, self._values(value), strict=True):
             if item is not None:
                 taken[name] = item if convert is None else convert(item)
+        for name, order in self._orders:
+            if name in taken:
+                taken[order] = list(taken[name])
         return taken
 
 

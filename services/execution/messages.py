@@ -59,19 +59,20 @@ def parts(text: str) -> Mapping[str, JsonValue]:
 
 def execution_message(record: Record, wait_reason: str = "") -> pb.Execution:
     """The execution of a row. `wait_reason` says why nothing happens in it, where that was asked."""
+    inputs, masks, outputs = parts(record.inputs), parts(record.input_masks), parts(record.outputs)
     message = pb.Execution(
         id=record.id,
         graph_id=record.graph_id,
         graph_version=record.graph_version,
         status=pb.ExecutionStatus.Value(f"EXECUTION_STATUS_{record.status}"),
         outcome=pb.ExecutionOutcome.Value(f"EXECUTION_OUTCOME_{record.outcome or 'UNSPECIFIED'}"),
-        inputs=parts(record.inputs),
-        outputs=parts(record.outputs),
+        inputs=inputs,
+        outputs=outputs,
         stats=pb.ExecutionStats(**jsontext.loads(record.stats)),
         error=record.error,
         last_seq=record.last_seq,
         create_time=_time(record.create_time),
-        input_masks=parts(record.input_masks),
+        input_masks=masks,
         dry_run=record.dry_run,
         parent_id=record.parent_id or "",
         parent_node_execution_id=firing_of_child(record),
@@ -80,6 +81,9 @@ def execution_message(record: Record, wait_reason: str = "") -> pb.Execution:
         retry_of=record.retry_of or "",
         wait_reason=wait_reason,
         timezone=record.timezone,
+        input_names=inputs,
+        output_names=outputs,
+        input_mask_nodes=masks,
     )
     if record.wake_time is not None:
         message.wake_time.CopyFrom(_time(record.wake_time))

@@ -13,6 +13,7 @@ from mesh import jsontext
 from mesh.call import Call
 from mesh.errors import InvalidArgumentError, Violation
 from mesh.ids import canonical_uuid
+from mesh.maporder import in_order
 from mesh.paging import offset_of, offset_token, position_of, position_token
 from services.execution.cancellation import Cancellation
 from services.execution.creation import Creation, Wanted, request_hash
@@ -70,10 +71,13 @@ class ExecutionServicer:
     async def create_execution(self, request: pb.CreateExecutionRequest, call: Call) -> pb.CreateExecutionResponse:
         """Accepts an execution: durable when this returns, under way a moment later."""
         owner_id = call.caller.user_id
-        inputs, masks = _object_text(request.inputs), _object_text(request.input_masks)
+        inputs = _object_text(request.inputs, request.input_names)
+        masks = _object_text(request.input_masks, request.input_mask_nodes)
         timezone, request_id, asked_hash = _timezone(request.timezone), request.request_id.lower(), ""
         if request_id:
-            asked_hash = request_hash(request.graph_id, str(request.graph_version), inputs, masks, str(request.dry_run), timezone)
+            # In another order they are the same inputs.
+            values = _object_text(request.inputs), _object_text(request.input_masks)
+            asked_hash = request_hash(request.graph_id, str(request.graph_version), *values, str(request.dry_run), timezone)
             # Before the graph is looked at: it may have changed, or be gone, since the first call.
             made = await self._creation.made_before(owner_id, request_id, asked_hash)
             if made is not None:
@@ -199,9 +203,9 @@ class ExecutionServicer:
         return record
 
 
-def _object_text(values: Mapping[str, JsonValue]) -> str:
-    """A JSON object of values as they were written, in the order of their names: a map on the wire has none of its own."""
-    return orjson.dumps({name: orjson.Fragment(values[name].json or "null") for name in sorted(values)}).decode()
+def _object_text(values: Mapping[str, JsonValue], names: Iterable[str] = ()) -> str:
+    """A JSON object of values as they were written, in the order of `names`."""
+    return orjson.dumps({name: orjson.Fragment(values[name].json or "null") for name in in_order(values, names)}).decode()
 
 
 def _timezone(name: str) -> str:

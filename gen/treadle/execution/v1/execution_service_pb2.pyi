@@ -341,6 +341,9 @@ class Execution(_message.Message):
     WAIT_REASON_FIELD_NUMBER: _builtins.int
     WAKE_TIME_FIELD_NUMBER: _builtins.int
     TIMEZONE_FIELD_NUMBER: _builtins.int
+    INPUT_NAMES_FIELD_NUMBER: _builtins.int
+    OUTPUT_NAMES_FIELD_NUMBER: _builtins.int
+    INPUT_MASK_NODES_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """UUIDv7."""
     graph_id: _builtins.str
@@ -403,6 +406,18 @@ class Execution(_message.Message):
     def wake_time(self) -> _timestamp_pb2.Timestamp:
         """When a waiting execution goes on by itself."""
 
+    @_builtins.property
+    def input_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of the inputs in the order they were given. Not in JSON: there `inputs` has this order."""
+
+    @_builtins.property
+    def output_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of the outputs in the order in which their first values came. Not in JSON: there `outputs` has this order."""
+
+    @_builtins.property
+    def input_mask_nodes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Node ids of the masks in the order they were given. Not in JSON: there `input_masks` has this order."""
+
     def __init__(
         self,
         *,
@@ -429,10 +444,13 @@ class Execution(_message.Message):
         wait_reason: _builtins.str = ...,
         wake_time: _timestamp_pb2.Timestamp | None = ...,
         timezone: _builtins.str = ...,
+        input_names: _abc.Iterable[_builtins.str] | None = ...,
+        output_names: _abc.Iterable[_builtins.str] | None = ...,
+        input_mask_nodes: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "start_time", b"start_time", "stats", b"stats", "wake_time", b"wake_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "depth", b"depth", "dry_run", b"dry_run", "end_time", b"end_time", "error", b"error", "graph_id", b"graph_id", "graph_version", b"graph_version", "id", b"id", "input_masks", b"input_masks", "inputs", b"inputs", "last_seq", b"last_seq", "outcome", b"outcome", "outputs", b"outputs", "parent_id", b"parent_id", "parent_node_execution_id", b"parent_node_execution_id", "retry_of", b"retry_of", "root_id", b"root_id", "start_time", b"start_time", "stats", b"stats", "status", b"status", "timezone", b"timezone", "wait_reason", b"wait_reason", "wake_time", b"wake_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "depth", b"depth", "dry_run", b"dry_run", "end_time", b"end_time", "error", b"error", "graph_id", b"graph_id", "graph_version", b"graph_version", "id", b"id", "input_mask_nodes", b"input_mask_nodes", "input_masks", b"input_masks", "input_names", b"input_names", "inputs", b"inputs", "last_seq", b"last_seq", "outcome", b"outcome", "output_names", b"output_names", "outputs", b"outputs", "parent_id", b"parent_id", "parent_node_execution_id", b"parent_node_execution_id", "retry_of", b"retry_of", "root_id", b"root_id", "start_time", b"start_time", "stats", b"stats", "status", b"status", "timezone", b"timezone", "wait_reason", b"wait_reason", "wake_time", b"wake_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1115,6 +1133,8 @@ class CreateExecutionRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     DRY_RUN_FIELD_NUMBER: _builtins.int
     TIMEZONE_FIELD_NUMBER: _builtins.int
+    INPUT_NAMES_FIELD_NUMBER: _builtins.int
+    INPUT_MASK_NODES_FIELD_NUMBER: _builtins.int
     graph_id: _builtins.str
     """The graph."""
     graph_version: _builtins.int
@@ -1131,7 +1151,17 @@ class CreateExecutionRequest(_message.Message):
 
     @_builtins.property
     def input_masks(self) -> _containers.MessageMap[_builtins.str, _json_value_pb2.JsonValue]:
-        """Values that replace constants, by node id: JSON object, pin to value."""
+        """Values that replace constants, by node id: JSON object, pin to value. A node or a pin that is not there is refused."""
+
+    @_builtins.property
+    def input_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of the inputs in the order in which the execution is to show them; those not named here come after, sorted. Not in JSON: there
+        the order of `inputs` counts.
+        """
+
+    @_builtins.property
+    def input_mask_nodes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Node ids of the masks in the order in which the execution is to show them, likewise."""
 
     def __init__(
         self,
@@ -1143,10 +1173,12 @@ class CreateExecutionRequest(_message.Message):
         request_id: _builtins.str = ...,
         dry_run: _builtins.bool = ...,
         timezone: _builtins.str = ...,
+        input_names: _abc.Iterable[_builtins.str] | None = ...,
+        input_mask_nodes: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "graph_id", b"graph_id", "graph_version", b"graph_version", "input_masks", b"input_masks", "inputs", b"inputs", "request_id", b"request_id", "timezone", b"timezone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "graph_id", b"graph_id", "graph_version", b"graph_version", "input_mask_nodes", b"input_mask_nodes", "input_masks", b"input_masks", "input_names", b"input_names", "inputs", b"inputs", "request_id", b"request_id", "timezone", b"timezone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

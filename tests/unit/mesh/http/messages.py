@@ -8,8 +8,9 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from hypothesis import strategies as st
 
-from mesh.http.fields import Kind, enum_of, form_of, kind_of, map_parts, message_of
+from mesh.http.fields import Kind, enum_of, form_of, kind_of, map_parts, message_of, shown_fields
 from mesh.http.forms import BytesForm, DurationForm, Int64Form, MaskForm, TimeForm
+from mesh.maporder import order_of
 
 # Surrogates are no characters; everything else is text.
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
@@ -24,20 +25,25 @@ MAX_LEVELS = 3
 
 
 def messages(descriptor: Descriptor, level: int = 0) -> st.SearchStrategy[Message]:
-    """Messages that have a JSON form: a JsonValue holds text."""
+    """Messages that have a JSON form: a JsonValue holds text, and the order of a map names all its keys."""
+    orders = {order: field.name for field in descriptor.fields if (order := order_of(field))}
     fields = {
         field.name: _whole(field, level)
-        for field in descriptor.fields
+        for field in shown_fields(descriptor)
         if not (level >= MAX_LEVELS and kind_of(field) is Kind.MESSAGE and map_parts(field) is None)
     }
     kind: Any = GetMessageClass(descriptor)
-    return st.fixed_dictionaries({}, optional=fields).map(lambda values: cast(Message, kind(**values)))
+
+    def made(values: dict[str, Any]) -> Message:
+        return cast(Message, kind(**values, **{order: list(values.get(name, ())) for order, name in orders.items()}))
+
+    return st.fixed_dictionaries({}, optional=fields).map(made)
 
 
 def _whole(field: FieldDescriptor, level: int) -> st.SearchStrategy[Any]:
     parts = map_parts(field)
     if parts is not None:
-        return st.dictionaries(TEXT, _single(parts[1], level), max_size=2)
+        return st.dictionaries(TEXT, _single(parts[1], level), max_size=3)
     return st.lists(_single(field, level), max_size=2) if field.is_repeated else _single(field, level)
 
 
