@@ -17,8 +17,8 @@ SCHEMATHESIS = str(Path(sys.executable).parent / "schemathesis")
 SEED = os.environ.get("TREADLE_FUZZ_SEED", "4")
 EXAMPLES = os.environ.get("TREADLE_FUZZ_EXAMPLES", "6")
 BUDGET_S = 60
-# Not these: `null` stands for an absent field and enums may be numbers, as in all protobuf JSON; a body that fits its schema may still name a
-# block that does not exist; and verbs that HTTP/1 parsers do not know yet (QUERY) get 400 from them.
+# Not these: `null` stands for an absent field and enums may be numbers, as in all protobuf JSON; a body that fits its schema may still
+# name a block that does not exist; and verbs that HTTP/1 parsers do not know yet (QUERY) get 400 from them.
 NOT_CHECKED = "positive_data_acceptance,negative_data_rejection,unsupported_method"
 
 

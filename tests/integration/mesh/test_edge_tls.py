@@ -88,9 +88,9 @@ async def test_current_versions_are_spoken_with_forward_secrecy(secured: Secured
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated")
 async def test_old_versions_are_refused(secured: Secured) -> None:
+    old = ssl.TLSVersion.TLSv1_1
     with pytest.raises((ssl.SSLError, OSError)):
-        old = ssl.TLSVersion.TLSv1_1
-        (await asyncio.to_thread(secured.connect, minimum_version=old, maximum_version=old)).close()
+        await asyncio.to_thread(secured.connect, minimum_version=old, maximum_version=old)
 
 
 async def test_a_certificate_that_is_moved_over_the_old_one_is_shown_while_connections_stay(secured: Secured) -> None:
