@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 PROTOS = ROOT / "protos"
 # Google's protos, from the installed package; `buf.yaml` names this directory.
 SHARED_PROTOS = ROOT / ".venv" / "share" / "protos"
-_GOOGLE_FILES = ("google/api/annotations.proto", "google/api/http.proto")
+_GOOGLE_FILES = ("google/api/annotations.proto", "google/api/field_behavior.proto", "google/api/http.proto")
 _BIN = Path(sys.executable).parent
 
 

@@ -1,4 +1,5 @@
-"""Checks messages by the `buf.validate` rules in their contracts, and by two of our own: text holds no NUL, a JsonValue holds JSON.
+"""Checks messages by the `buf.validate` rules in their contracts, and by three of our own: text holds no NUL, a JsonValue holds JSON, and
+a request does not set what `google.api.field_behavior` calls OUTPUT_ONLY.
 
 The rules of a message type are compiled once into a list of small checks; both doors run them through the chain. Paths are those of
 protovalidate: `graph.nodes[0].block_id`, `inputs["name"]`.
@@ -9,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from buf.validate import validate_pb2
+from google.api import field_behavior_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
@@ -66,13 +68,21 @@ def _options(field: FieldDescriptor) -> validate_pb2.FieldRules:
     return rules
 
 
+def _is_output_only(field: FieldDescriptor) -> bool:
+    return field_behavior_pb2.OUTPUT_ONLY in field.GetOptions().Extensions[field_behavior_pb2.field_behavior]
+
+
 def _needs_check(field: FieldDescriptor) -> bool:
+    if _is_output_only(field):
+        return True
     is_free = field.type not in {FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_MESSAGE}
     return not is_free or field.GetOptions().HasExtension(validate_pb2.field)
 
 
 def _field_check(field: FieldDescriptor) -> _Check:
     """A check that takes the message that holds the field, and the path in front of the field's name."""
+    if _is_output_only(field):
+        return _unset_check(field)
     name, rules = field.name, _options(field)
     check_value = _value_check(field, rules)
     is_required = rules.required
@@ -88,6 +98,16 @@ def _field_check(field: FieldDescriptor) -> _Check:
             found.append(Violation(prefix + name, "is required"))
             return
         check_value(getattr(message, name), prefix + name, found)
+
+    return check
+
+
+def _unset_check(field: FieldDescriptor) -> _Check:
+    name, has_presence = field.name, field.has_presence
+
+    def check(message: Any, prefix: str, found: list[Violation]) -> None:
+        if message.HasField(name) if has_presence else getattr(message, name):
+            found.append(Violation(prefix + name, "is set by the service, not by callers"))
 
     return check
 

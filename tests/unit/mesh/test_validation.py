@@ -8,10 +8,12 @@ from buf.validate import validate_pb2
 from google.protobuf import descriptor_pb2, descriptor_pool, text_format
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
+from google.protobuf.timestamp_pb2 import Timestamp
 from treadle.auth.v1 import auth_service_pb2 as auth
 from treadle.execution.v1 import execution_service_pb2 as execution
 from treadle.graph.v1 import graph_service_pb2 as graph
 from treadle.type.v1.json_value_pb2 import JsonValue
+from treadle.user.v1 import user_service_pb2 as user
 
 from mesh.validation import MAX_VIOLATIONS, violations
 
@@ -165,3 +167,11 @@ def test_items_have_rules_of_their_own() -> None:
     kind = rule(Field.TYPE_STRING, "repeated { min_items: 1 items { string { min_len: 2 } } }", is_repeated=True)
     assert fields(kind(value=["ab", "c"])) == ["value[1]"]
     assert fields(kind()) == ["value"]
+
+
+def test_what_only_the_service_sets_is_refused_by_name() -> None:
+    profile = user.User(id="x", email="a@b", display_name="Ann", create_time=Timestamp(seconds=1))
+    assert fields(user.UpdateMeRequest(user=profile)) == ["user.id", "user.email", "user.create_time"]
+    assert fields(user.UpdateMeRequest(user=user.User(display_name="Ann"))) == []
+    # A graph as it was read may be sent back.
+    assert fields(graph.UpdateGraphRequest(graph_id="g", graph=graph.Graph(name="g", version=3, is_active=True))) == []

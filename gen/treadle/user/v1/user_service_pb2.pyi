@@ -115,7 +115,7 @@ class UpdateMeRequest(_message.Message):
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def user(self) -> Global___User:
-        """New values. Output-only fields are ignored."""
+        """New values. Output-only fields are refused."""
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:

@@ -36,7 +36,9 @@ class UserServiceStub:
     GetMe: _grpc.UnaryUnaryMultiCallable[_user_service_pb2.GetMeRequest, _user_service_pb2.GetMeResponse]
     """Returns the caller's own profile."""
     UpdateMe: _grpc.UnaryUnaryMultiCallable[_user_service_pb2.UpdateMeRequest, _user_service_pb2.UpdateMeResponse]
-    """Changes the caller's own profile: the fields in `update_mask`, or all that the body sets when there is no mask."""
+    """Changes the caller's own profile: the fields in `update_mask`, or all that the body sets when there is no mask. The e-mail address is
+    the account's and stays.
+    """
 
 @_typing.type_check_only
 class UserServiceAsyncStub(UserServiceStub):
@@ -46,7 +48,9 @@ class UserServiceAsyncStub(UserServiceStub):
     GetMe: _aio.UnaryUnaryMultiCallable[_user_service_pb2.GetMeRequest, _user_service_pb2.GetMeResponse]  # type: ignore[assignment]
     """Returns the caller's own profile."""
     UpdateMe: _aio.UnaryUnaryMultiCallable[_user_service_pb2.UpdateMeRequest, _user_service_pb2.UpdateMeResponse]  # type: ignore[assignment]
-    """Changes the caller's own profile: the fields in `update_mask`, or all that the body sets when there is no mask."""
+    """Changes the caller's own profile: the fields in `update_mask`, or all that the body sets when there is no mask. The e-mail address is
+    the account's and stays.
+    """
 
 class UserServiceServicer(metaclass=_abc_1.ABCMeta):
     """Profiles. A profile comes to life on the first read after the account was made."""
@@ -65,6 +69,8 @@ class UserServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _user_service_pb2.UpdateMeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_user_service_pb2.UpdateMeResponse, _abc.Awaitable[_user_service_pb2.UpdateMeResponse]]:
-        """Changes the caller's own profile: the fields in `update_mask`, or all that the body sets when there is no mask."""
+        """Changes the caller's own profile: the fields in `update_mask`, or all that the body sets when there is no mask. The e-mail address is
+        the account's and stays.
+        """
 
 def add_UserServiceServicer_to_server(servicer: UserServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

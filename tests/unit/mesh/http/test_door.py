@@ -213,6 +213,11 @@ async def test_an_idempotency_key_beside_another_request_id_is_refused(door: htt
             assert [item["field"] for item in body["details"][1]["field_violations"]] == ["request_id"]
 
 
+async def test_a_field_that_only_the_service_sets_is_refused_by_its_name_in_the_body(door: httpx.AsyncClient) -> None:
+    refused = error_of(await door.patch("/v1/users/me", json={"display_name": "Ada", "email": "x@y.z"}), 400, "REQUEST_INVALID")
+    assert [item["field"] for item in refused["details"][1]["field_violations"]] == ["email"]
+
+
 async def test_an_unknown_verb_behind_a_colon_is_an_unknown_path(door: httpx.AsyncClient) -> None:
     for path in ("/v1/executions/e:nope", "/v1/graphs/g:nope", "/v1/executions/e:cancel:nope"):
         error_of(await door.post(path, json={}), 404, "ROUTE_UNKNOWN")
