@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from mesh.contract import Method
 from mesh.errors import TreadleError
 
+# The edge appends the address of its client here; what stands before it anyone may have made up.
+FORWARDED_FOR = "x-forwarded-for"
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:
@@ -44,6 +47,11 @@ class Call:
     late: TreadleError | None = None
     # Headers for the response, such as `etag`; both doors send them (as initial metadata over gRPC).
     response_headers: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def source_address(self) -> str:
+        """Network address of the client, as the edge saw it; empty for calls that came past the edge."""
+        return self.metadata.get(FORWARDED_FOR, "").rpartition(",")[2].strip()
 
     @property
     def remaining_s(self) -> float:

@@ -5,10 +5,10 @@ from datetime import UTC
 from treadle.auth.v1 import api_key_service_pb2 as pb
 
 from mesh.call import Call
-from mesh.ids import canonical_uuid
-from mesh.paging import invalid_token, read_token, write_token
+from mesh.paging import write_token
 from services.auth.api_key import ApiKey
 from services.auth.api_keys import KeyDesk
+from services.auth.paging import before_of
 
 _DEFAULT_PAGE_SIZE = 50
 
@@ -53,17 +53,6 @@ class ApiKeyServicer:
         if known.key.expire_time is not None:
             answer.expire_time.FromDatetime(known.key.expire_time)
         return answer
-
-
-def before_of(page_token: str) -> str | None:
-    """The id in the token of a listing by id, newest first; None for the first page. Raises PAGE_TOKEN_INVALID."""
-    parts = read_token(page_token, (str,))
-    if parts is None:
-        return None
-    found = canonical_uuid(str(parts[0]))
-    if found is None:
-        raise invalid_token()
-    return found
 
 
 def _message(key: ApiKey) -> pb.ApiKey:

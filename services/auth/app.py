@@ -21,11 +21,15 @@ from services.auth.keys import KeyRing, Seal
 from services.auth.passwords import Passwords
 from services.auth.repository.accounts import Accounts
 from services.auth.repository.api_keys import ApiKeys
+from services.auth.repository.sessions import Sessions
 from services.auth.repository.signing_keys import SigningKeys
 from services.auth.roles import OWNER_ROLES
 from services.auth.rotation import Rotation, rotating
 from services.auth.servicer import AuthServicer
+from services.auth.session_desk import SessionDesk
+from services.auth.session_servicer import SessionServicer
 from services.auth.sign_in import SignIn
+from services.auth.throttle import Throttle
 from services.auth.tokens import AccessTokens
 
 # Between two looks for a database that is away.
@@ -51,10 +55,22 @@ async def build(resources: Resources) -> AsyncIterator[Running]:
         rotation = await stack.enter_async_context(rotating(Rotation.from_settings(settings, signing_keys, seal, ring)))
         announcer = await stack.enter_async_context(announcing(resources))
         tokens = AccessTokens(ring, settings.issuer, settings.access_token_ttl_s)
-        sign_in = SignIn(accounts, passwords, tokens, settings.refresh_token_ttl_s, normal_email(settings.owner_email))
+        sessions, throttle = Sessions(engine), Throttle(resources.cache)
+        sign_in = SignIn(
+            accounts,
+            sessions,
+            passwords=passwords,
+            tokens=tokens,
+            throttle=throttle,
+            announce=announcer.announce,
+            refresh_ttl_s=settings.refresh_token_ttl_s,
+            owner_email=normal_email(settings.owner_email),
+        )
+        desk = SessionDesk(accounts, sessions, passwords, throttle, announcer.announce)
         servicers = {
             "AuthService": AuthServicer(sign_in, ring),
             "ApiKeyService": ApiKeyServicer(KeyDesk(ApiKeys(engine), announcer.announce)),
+            "SessionService": SessionServicer(desk),
             "SigningKeyService": SigningKeyServicer(rotation),
         }
         yield Running(servicers={f"treadle.auth.v1.{name}": servicer for name, servicer in servicers.items()})

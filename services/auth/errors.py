@@ -66,6 +66,28 @@ def scopes_not_granted(missing: Sequence[str]) -> InvalidArgumentError:
     return InvalidArgumentError("The key cannot have these scopes.", reason="SCOPE_NOT_GRANTED", violations=violations)
 
 
+def session_not_found() -> NotFoundError:
+    """No such open session, or another's."""
+    return NotFoundError("There is no such session.", reason="SESSION_NOT_FOUND")
+
+
+def account_not_found() -> NotFoundError:
+    """Nobody has this address; only administrators are told."""
+    return NotFoundError("There is no account with this e-mail address.", reason="ACCOUNT_NOT_FOUND")
+
+
+def role_unknown(names: Sequence[str]) -> InvalidArgumentError:
+    """There are no such roles."""
+    violations = [Violation("roles", f"{name} is not a role") for name in names]
+    return InvalidArgumentError("There are no such roles.", reason="ROLE_UNKNOWN", violations=violations)
+
+
+def sign_in_throttled(retry_after_s: float) -> ResourceExhaustedError:
+    """Too many wrong passwords."""
+    message = "Too many failed attempts to sign in; try again later or reset the password."
+    return ResourceExhaustedError(message, reason="SIGN_IN_THROTTLED", retry_after_s=retry_after_s)
+
+
 def too_many_sign_ins(retry_after_s: float) -> ResourceExhaustedError:
     """More passwords wait to be checked than can be checked soon."""
     return ResourceExhaustedError("Too many sign-ins at the moment; try again soon.", reason="SIGN_IN_BUSY", retry_after_s=retry_after_s)

@@ -18,6 +18,7 @@ from treadle.auth.v1.auth_service_pb2 import (
 )
 
 from mesh.call import Call
+from services.auth.account import Client
 from services.auth.keys import KeyRing
 from services.auth.sign_in import Session, SignIn
 
@@ -31,17 +32,17 @@ class AuthServicer:
 
     async def register(self, request: RegisterRequest, call: Call) -> RegisterResponse:
         """Creates an account and signs it in."""
-        session = await self._sign_in.register(request.email, request.password, request.display_name)
+        session = await self._sign_in.register(request.email, request.password, request.display_name, client_of(call))
         return RegisterResponse(**_fields(session))
 
     async def login(self, request: LoginRequest, call: Call) -> LoginResponse:
         """Signs in with a password."""
-        session = await self._sign_in.login(request.email, request.password)
+        session = await self._sign_in.login(request.email, request.password, client_of(call))
         return LoginResponse(**_fields(session))
 
     async def refresh(self, request: RefreshRequest, call: Call) -> RefreshResponse:
         """Trades a refresh token."""
-        session = await self._sign_in.refresh(request.refresh_token)
+        session = await self._sign_in.refresh(request.refresh_token, client_of(call))
         return RefreshResponse(**_fields(session))
 
     async def logout(self, request: LogoutRequest, call: Call) -> LogoutResponse:
@@ -52,6 +53,11 @@ class AuthServicer:
     async def get_jwks(self, request: GetJwksRequest, call: Call) -> GetJwksResponse:
         """The public keys."""
         return GetJwksResponse(keys=[Jwk(**key.public_jwk) for key in self._ring.keys])
+
+
+def client_of(call: Call) -> Client:
+    """From where and with what the call came."""
+    return Client.of(call.source_address, call.metadata.get("user-agent", ""))
 
 
 def _fields(session: Session) -> dict[str, Any]:

@@ -10,9 +10,11 @@ account = Table(
     Column("id", Uuid, primary_key=True, server_default=FetchedValue()),
     Column("email", Text, nullable=False, unique=True),
     Column("display_name", Text, nullable=False),
-    Column("password_hash", Text, nullable=False),
+    # None of an account that only another provider signs in.
+    Column("password_hash", Text),
     # Of `roles.Role`; always with "user".
     Column("roles", ARRAY(Text), nullable=False, server_default=FetchedValue()),
+    Column("email_verify_time", DateTime(timezone=True)),
     Column("create_time", DateTime(timezone=True), nullable=False, server_default=FetchedValue()),
 )
 
@@ -25,6 +27,9 @@ refresh_family = Table(
     Column("create_time", DateTime(timezone=True), nullable=False, server_default=FetchedValue()),
     # When its newest token expires.
     Column("expire_time", DateTime(timezone=True), nullable=False),
+    Column("last_use_time", DateTime(timezone=True), nullable=False, server_default=FetchedValue()),
+    Column("source_address", Text, nullable=False, server_default=FetchedValue()),
+    Column("user_agent", Text, nullable=False, server_default=FetchedValue()),
     Column("end_time", DateTime(timezone=True)),
     Column("end_reason", Text),
 )

@@ -22,15 +22,17 @@ class AccessTokens:
         self._ring = ring
         self._issuer = issuer
 
-    def issue(self, account: Account) -> str:
-        """A token for the account with all scopes of its roles."""
+    def issue(self, account: Account, session_id: str = "") -> str:
+        """A token for the account with all scopes of its roles, good as long as its session."""
         now = int(time.time())
         signer = self._ring.signer
         claims = {
             "iss": self._issuer,
             "aud": AUDIENCE,
             "sub": account.id,
+            "sid": session_id,
             "email": account.email,
+            "email_verified": account.is_email_verified,
             "name": account.display_name,
             "scope": " ".join(sorted(scopes_of(account.roles))),
             "roles": sorted(account.roles),

@@ -92,9 +92,9 @@ def _register(client: httpx.Client, name: str) -> dict[str, Any]:
     return answer
 
 
-def _things_of(client: httpx.Client, session: dict[str, Any]) -> dict[str, str]:
+def _things_of(client: httpx.Client, signed_in: dict[str, Any]) -> dict[str, str]:
     """One of each kind of thing that can be owned, by the name that requests give its id."""
-    headers = {"authorization": f"Bearer {session['access_token']}"}
+    headers = {"authorization": f"Bearer {signed_in['access_token']}"}
 
     def make(path: str, body: Any) -> dict[str, Any]:
         response = client.post(path, json=body, headers=headers)
@@ -105,7 +105,14 @@ def _things_of(client: httpx.Client, session: dict[str, Any]) -> dict[str, str]:
     graph = make("/v1/graphs", plain(SAMPLES["graph"]))
     execution = make("/v1/executions", {"graph_id": graph["id"]})
     key = make("/v1/api_keys", {"name": "x"})["api_key"]
-    return {"graph_id": graph["id"], "execution_id": execution["id"], "parent_id": execution["id"], "api_key_id": key["id"]}
+    session = client.get("/v1/auth/sessions", headers=headers).json()["sessions"][0]
+    return {
+        "graph_id": graph["id"],
+        "execution_id": execution["id"],
+        "parent_id": execution["id"],
+        "api_key_id": key["id"],
+        "session_id": session["id"],
+    }
 
 
 def _empty(method: Method) -> Message:

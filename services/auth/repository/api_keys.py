@@ -43,6 +43,7 @@ _BY_PREFIX = (
         account.c.email,
         account.c.display_name,
         account.c.roles,
+        (account.c.email_verify_time.is_not(None)).label("is_email_verified"),
         func.coalesce(api_key.c.expire_time <= func.now(), false()).label("is_expired"),
     )
     .select_from(api_key.join(account))
@@ -109,7 +110,7 @@ class ApiKeys:
             row = (await connection.execute(_BY_PREFIX, {"shown": prefix})).one_or_none()
         if row is None:
             return None
-        owner = Account(str(row.account_id), row.email, row.display_name, frozenset(map(Role, row.roles)))
+        owner = Account(str(row.account_id), row.email, row.display_name, frozenset(map(Role, row.roles)), row.is_email_verified)
         return KnownKey(_key(row), owner, row.digest, row.is_expired)
 
     async def touch(self, key_id: str) -> None:

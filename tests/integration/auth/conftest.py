@@ -4,14 +4,17 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
+import redis.asyncio as redis
 
 from mesh.database import Database, open_database
 from mesh.settings import Settings
 from services.auth.keys import Seal
 from services.auth.passwords import Passwords
 from services.auth.repository.accounts import Accounts
+from services.auth.repository.sessions import Sessions
 from services.auth.repository.signing_keys import SigningKeys
 from services.auth.sign_in import SignIn
+from services.auth.throttle import Throttle
 from services.auth.tokens import AccessTokens
 
 
@@ -43,6 +46,13 @@ def passwords() -> Iterator[Passwords]:
     hasher.close()
 
 
+@pytest_asyncio.fixture
+async def throttle(settings: Settings) -> AsyncIterator[Throttle]:
+    """Counts failures in the real cache."""
+    async with redis.Redis.from_url(settings.cache_url.get_secret_value(), decode_responses=True) as cache:
+        yield Throttle(cache)
+
+
 @pytest.fixture
 def seal(settings: Settings) -> Seal:
     """The seal of the master key."""
@@ -50,7 +60,24 @@ def seal(settings: Settings) -> Seal:
 
 
 @pytest_asyncio.fixture
-async def sign_in(repository: Accounts, signing_keys: SigningKeys, passwords: Passwords, seal: Seal) -> SignIn:
+async def tokens(signing_keys: SigningKeys, seal: Seal) -> AccessTokens:
+    """Access tokens by real keys."""
+    return AccessTokens(await signing_keys.key_ring(seal, 900), "https://issuer.test", 900)
+
+
+@pytest_asyncio.fixture
+async def sign_in(database: Database, tokens: AccessTokens, passwords: Passwords, throttle: Throttle) -> SignIn:
     """Signing in by real keys."""
-    ring = await signing_keys.key_ring(seal, 900)
-    return SignIn(repository, passwords, AccessTokens(ring, "https://issuer.test", 900), 3600)
+    return SignIn(
+        Accounts(database.engine),
+        Sessions(database.engine),
+        passwords=passwords,
+        tokens=tokens,
+        throttle=throttle,
+        announce=_nobody_listens,
+        refresh_ttl_s=3600,
+    )
+
+
+async def _nobody_listens(_: str) -> None:
+    pass

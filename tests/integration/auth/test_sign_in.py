@@ -155,5 +155,6 @@ async def test_a_hash_of_lower_cost_is_replaced_at_the_next_sign_in(
     await sign_in.login(session.account.email, _PASSWORD)
     known = await repository.find_credentials(session.account.email)
     assert known is not None
+    assert known.password_hash is not None
     assert known.password_hash != cheap
     assert not passwords.is_outdated(known.password_hash)
