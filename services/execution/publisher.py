@@ -55,8 +55,9 @@ class Committed:
 class Publisher:
     """Publishes committed events, in the order of commits. Does without the bus while it is away.
 
-    The end of a run goes out at once, and so does news after a silence. What comes soon after that waits for the end of the period, so that
-    runs which commit often get one message every PACE_S: readers see as much, and everyone on the way has less to do.
+    The first event of a run (another process publishes the next) and its end go out at once, and so does news after a silence. What comes
+    soon after that waits for the end of the period, so that runs which commit often get one message every PACE_S: readers see as much, and
+    everyone on the way has less to do.
     """
 
     def __init__(self) -> None:
@@ -84,7 +85,7 @@ class Publisher:
                 self._send(held)
             else:
                 joined = both
-        if joined.is_end or self._timer is None or len(self._held) >= MAX_WAITING:
+        if joined.seq == 1 or joined.is_end or self._timer is None or len(self._held) >= MAX_WAITING:
             self._send(joined)
         else:
             self._held[execution_id] = joined

@@ -75,6 +75,15 @@ async def test_the_end_of_a_run_waits_for_nothing_and_takes_along_what_waits(pre
     assert await press.until(2) == [[1], [2, 3, 4, 5]]
 
 
+async def test_the_first_event_of_a_run_waits_for_nothing(press: Press, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process publishes the next ones: late, it would come after them."""
+    monkeypatch.setattr(publisher, "PACE_S", 60.0)
+    other = uuid7()
+    press.publisher.add(Committed(uuid7(), other, "g", Renderer(other, Names(())), 1, [Line(STARTED, 1)]))
+    press.commit(STARTED)
+    assert await press.until(1) == [[1]]
+
+
 async def test_progress_goes_out_once_in_a_period(press: Press) -> None:
     for _ in range(4):
         press.commit(PROGRESS)
