@@ -15,6 +15,7 @@ from starlette.websockets import WebSocket
 from gateway.channels import Channels
 from gateway.executions import Executions
 from gateway.identity import Visitor, bearer_of, identify
+from gateway.mail import mail_folder
 from gateway.pages import root
 from gateway.reference import routes as reference
 from gateway.socket import FORBIDDEN, TRY_AGAIN_LATER, UNAUTHENTICATED, CloseSocket, Socket, close
@@ -99,7 +100,8 @@ async def build(resources: Resources) -> AsyncIterator[Running]:
     )
     attaching = asyncio.create_task(attach_bus(), name="gateway-bus")
     try:
-        yield Running(asgi=app)
+        async with mail_folder(resources.settings.mail_folder, resources):
+            yield Running(asgi=app)
     finally:
         attaching.cancel()
         await asyncio.gather(attaching, return_exceptions=True)

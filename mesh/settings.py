@@ -34,6 +34,8 @@ class Settings(BaseSettings):
         330.0, ge=0, description="How long a new signing key is published before it signs; longer than the edge keeps the published keys"
     )
     signing_key_max_age_s: float = Field(90 * 86400.0, ge=0, description="Age at which a signing key is replaced; 0 is never")
+    public_url: str = Field("http://127.0.0.1:8080", description="Where people reach the edge; links in mails begin with it")
+    mail_folder: str = Field("", description="Folder into which mails are written as files; none are when empty")
     owner_email: str = Field("", description="Address of an account that is an administrator from its start; register it first")
     refresh_token_ttl_s: int = Field(30 * 86400, ge=60, description="Life of a refresh token")
 

@@ -23,6 +23,13 @@ DEAD_LETTERS = "TREADLE_DEAD_LETTERS"
 DEAD_LETTER_SUBJECTS = "treadle.dead.>"
 DEAD_LETTER_RUN = "treadle.dead.run"
 
+# What people are to be told, until it is mailed.
+NOTIFICATIONS = "TREADLE_NOTIFICATIONS"
+NOTIFICATION_SUBJECTS = "treadle.notification.>"
+MAIL_SUBJECT = "treadle.notification.mail"
+NOTIFICATIONS_MAX_AGE_S = 3 * 86400.0
+NOTIFICATIONS_MAX_BYTES = 64 * 1024 * 1024
+
 # Core subject, no stream: ids of executions to stop.
 CONTROL_CANCEL = "treadle.control.cancel"
 # Core subject, no stream: ids of executions at work that got an answer.
@@ -63,6 +70,15 @@ STREAMS = (
         storage=StorageType.MEMORY,
         max_age=EVENTS_MAX_AGE_S,
         max_bytes=EVENTS_MAX_BYTES,
+        discard=DiscardPolicy.OLD,
+        duplicate_window=DEDUPLICATE_S,
+    ),
+    StreamConfig(
+        name=NOTIFICATIONS,
+        subjects=[NOTIFICATION_SUBJECTS],
+        storage=StorageType.FILE,
+        max_age=NOTIFICATIONS_MAX_AGE_S,
+        max_bytes=NOTIFICATIONS_MAX_BYTES,
         discard=DiscardPolicy.OLD,
         duplicate_window=DEDUPLICATE_S,
     ),

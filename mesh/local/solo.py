@@ -116,6 +116,8 @@ class Solo:
             "TREADLE_SERVICE_KEY": self._keys.service_key,
             "TREADLE_MASTER_KEY": self._keys.master_key,
             "TREADLE_OWNER_EMAIL": OWNER_EMAIL,
+            "TREADLE_PUBLIC_URL": self.edge_url,
+            "TREADLE_MAIL_FOLDER": str(self._home / "mail"),
             # The stack's own edge is the one local address that a block may call.
             "TREADLE_HTTP_BLOCK_ALLOW_HOSTS": ",".join(
                 filter(None, [os.environ.get("TREADLE_HTTP_BLOCK_ALLOW_HOSTS"), self._edge_address])

@@ -18,9 +18,15 @@ from services.auth.api_key_servicer import ApiKeyServicer
 from services.auth.api_keys import KeyDesk
 from services.auth.key_servicer import SigningKeyServicer
 from services.auth.keys import KeyRing, Seal
+from services.auth.link import LinkSigner
+from services.auth.link_servicer import LinkServicer
+from services.auth.links import LinkDesk
 from services.auth.passwords import Passwords
+from services.auth.post import posting
 from services.auth.repository.accounts import Accounts
 from services.auth.repository.api_keys import ApiKeys
+from services.auth.repository.links import Links
+from services.auth.repository.outbox import Outbox
 from services.auth.repository.sessions import Sessions
 from services.auth.repository.signing_keys import SigningKeys
 from services.auth.roles import OWNER_ROLES
@@ -67,9 +73,19 @@ async def build(resources: Resources) -> AsyncIterator[Running]:
             owner_email=normal_email(settings.owner_email),
         )
         desk = SessionDesk(accounts, sessions, passwords, throttle, announcer.announce)
+        link_desk = LinkDesk(
+            accounts,
+            Links(engine),
+            signer=LinkSigner(settings.master_key.get_secret_value(), settings.public_url),
+            post=await stack.enter_async_context(posting(Outbox(engine), resources)),
+            passwords=passwords,
+            sign_in=sign_in,
+            announce=announcer.announce,
+        )
         servicers = {
             "AuthService": AuthServicer(sign_in, ring),
             "ApiKeyService": ApiKeyServicer(KeyDesk(ApiKeys(engine), announcer.announce)),
+            "LinkService": LinkServicer(link_desk),
             "SessionService": SessionServicer(desk),
             "SigningKeyService": SigningKeyServicer(rotation),
         }

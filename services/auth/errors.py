@@ -88,6 +88,11 @@ def sign_in_throttled(retry_after_s: float) -> ResourceExhaustedError:
     return ResourceExhaustedError(message, reason="SIGN_IN_THROTTLED", retry_after_s=retry_after_s)
 
 
+def link_invalid() -> UnauthenticatedError:
+    """The link is forged, used, expired or for something else; which of these is nobody's business."""
+    return UnauthenticatedError("The link is not valid any more; ask for a new one.", reason="LINK_INVALID")
+
+
 def too_many_sign_ins(retry_after_s: float) -> ResourceExhaustedError:
     """More passwords wait to be checked than can be checked soon."""
     return ResourceExhaustedError("Too many sign-ins at the moment; try again soon.", reason="SIGN_IN_BUSY", retry_after_s=retry_after_s)

@@ -73,3 +73,27 @@ api_key = Table(
     Column("suspend_time", DateTime(timezone=True)),
     Column("last_use_time", DateTime(timezone=True)),
 )
+
+link = Table(
+    "link",
+    metadata,
+    Column("id", Uuid, primary_key=True, server_default=FetchedValue()),
+    Column("account_id", Uuid, ForeignKey("account.id"), nullable=False),
+    # Of `links.Purpose`.
+    Column("purpose", Text, nullable=False),
+    # The address that it was mailed to; what it proves is about this one.
+    Column("email", Text, nullable=False),
+    Column("create_time", DateTime(timezone=True), nullable=False, server_default=FetchedValue()),
+    Column("expire_time", DateTime(timezone=True), nullable=False),
+    Column("use_time", DateTime(timezone=True)),
+)
+
+# What is to be published on the bus, written in the transaction that it is about.
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", Uuid, primary_key=True, server_default=FetchedValue()),
+    Column("subject", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("create_time", DateTime(timezone=True), nullable=False, server_default=FetchedValue()),
+)

@@ -128,7 +128,7 @@ async def test_the_profile_comes_from_the_claims_and_changes_by_mask(people: Any
     made = (await people.GetMe(user.GetMeRequest(), metadata=_as(ann.access_token))).user
     assert (made.id, made.email, made.display_name, made.timezone) == (ann.user.id, ann.user.email, "Ann Ä", "UTC")
     request = user.UpdateMeRequest(
-        user=user.User(id="other", email="other", display_name="ignored", timezone="Europe/Berlin"),
+        user=user.User(display_name="ignored", timezone="Europe/Berlin"),
         update_mask=FieldMask(paths=["timezone"]),
     )
     changed = (await people.UpdateMe(request, metadata=_as(ann.access_token))).user
