@@ -11,7 +11,7 @@ from treadle.type.v1.json_value_pb2 import JsonValue
 
 from mesh import jsontext
 from mesh.call import Call
-from mesh.errors import InvalidArgumentError, Violation
+from mesh.errors import InvalidArgumentError, TreadleError, Violation
 from mesh.ids import canonical_uuid
 from mesh.maporder import in_order
 from mesh.paging import offset_of, offset_token, position_of, position_token
@@ -21,7 +21,7 @@ from services.execution.engine.checks import Problem, astray, problems
 from services.execution.errors import execution_not_found, graph_invalid, input_invalid
 from services.execution.explanations import Explanations
 from services.execution.firings import Firings
-from services.execution.graphs import Graphs
+from services.execution.graphs import Graphs, GraphVersion
 from services.execution.history import History
 from services.execution.live import LiveRuns
 from services.execution.messages import execution_message
@@ -78,14 +78,14 @@ class ExecutionServicer:
             # In another order they are the same inputs.
             values = _object_text(request.inputs), _object_text(request.input_masks)
             asked_hash = request_hash(request.graph_id, str(request.graph_version), *values, str(request.dry_run), timezone)
-            # Before the graph is looked at: it may have changed, or be gone, since the first call.
-            made = await self._creation.made_before(owner_id, request_id, asked_hash)
-            if made is not None:
-                return pb.CreateExecutionResponse(execution=execution_message(made))
-        graph = await self._graphs.get(owner_id, request.graph_id, request.graph_version)
-        mask_values = _masks(masks)
-        _check_masks(astray(graph.plan, mask_values))
-        _check(problems(graph.plan, _loads(inputs, "inputs"), mask_values))
+        try:
+            graph = await self._fit_graph(request, owner_id, inputs, masks)
+        except TreadleError:
+            # The graph may have changed, or be gone, since a first call with this request_id; what that made stands.
+            made = await self._creation.made_before(owner_id, request_id, asked_hash) if request_id else None
+            if made is None:
+                raise
+            return pb.CreateExecutionResponse(execution=execution_message(made))
         wanted = Wanted(
             owner_id=owner_id,
             graph_id=graph.graph_id,
@@ -98,6 +98,14 @@ class ExecutionServicer:
             timezone=timezone,
         )
         return pb.CreateExecutionResponse(execution=await self._accept(wanted))
+
+    async def _fit_graph(self, request: pb.CreateExecutionRequest, owner_id: str, inputs: str, masks: str) -> GraphVersion:
+        """The graph that is asked for. Raises NotFoundError, and InvalidArgumentError with all that keeps it from running with these."""
+        graph = await self._graphs.get(owner_id, request.graph_id, request.graph_version)
+        mask_values = _masks(masks)
+        _check_masks(astray(graph.plan, mask_values))
+        _check(problems(graph.plan, _loads(inputs, "inputs"), mask_values))
+        return graph
 
     async def get_execution(self, request: pb.GetExecutionRequest, call: Call) -> pb.GetExecutionResponse:
         """An execution with its inputs and outputs, and why it waits."""
