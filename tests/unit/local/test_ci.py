@@ -11,7 +11,7 @@ RUN = Path(__file__).parents[3] / ".ci" / "run"
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Path:
-    """A machine on which `make` and `apt-get` only write down that they were called, as root, and no curl is installed."""
+    """A machine on which `make` and `apt-get` only write down that they were called, as root, and nothing else is installed."""
     programs = tmp_path / "bin"
     programs.mkdir()
     for name in ("sh", "dirname"):
@@ -34,12 +34,16 @@ def called(machine: Path) -> list[str]:
 def test_what_is_missing_is_installed_and_then_the_tests_run(machine: Path) -> None:
     *apt, last = called(machine)
     assert apt[-1].startswith("apt-get install")
-    assert apt[-1].endswith(" curl")
+    assert apt[-1].endswith(" curl nodejs npm chromium")
     assert last == "make test"
 
 
 def test_what_is_there_is_not_installed_again(machine: Path) -> None:
-    (machine / "bin" / "curl").symlink_to("/bin/sh")
+    for name in ("curl", "node", "npm"):
+        (machine / "bin" / name).symlink_to("/bin/sh")
+    assert called(machine)[-2].endswith("--no-install-recommends chromium")
+    (machine / "log").unlink()
+    (machine / "bin" / "chromium").symlink_to("/bin/sh")
     assert called(machine) == ["make test"]
 
 
