@@ -11,6 +11,7 @@ from treadle.auth.v1.auth_service_pb2 import GetJwksRequest
 from treadle.auth.v1.auth_service_pb2_grpc import AuthServiceStub
 from treadle.execution.v1.execution_service_pb2 import (
     ExecutionStatus,
+    ExecutionView,
     GetExecutionRequest,
     ListExecutionEventsRequest,
 )
@@ -74,7 +75,8 @@ class Executions:
     async def get(self, caller: Caller, execution_id: str) -> Followed:
         """The execution. Raises NOT_FOUND (EXECUTION_NOT_FOUND)."""
         with _for(caller, "/treadle.execution.v1.ExecutionService/GetExecution"):
-            found = (await self._executions.GetExecution(GetExecutionRequest(execution_id=execution_id))).execution
+            request = GetExecutionRequest(execution_id=execution_id, view=ExecutionView.EXECUTION_VIEW_BASIC)
+            found = (await self._executions.GetExecution(request)).execution
         return Followed(found.id, found.graph_id, found.last_seq, found.status in _ENDED)
 
     async def events(self, caller: Caller, execution_id: str, after_seq: int) -> Sequence[EventText]:

@@ -1,5 +1,6 @@
 """Reads what happened in an execution: pages of events from either end, values kept beside them, and the live stream."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
@@ -15,6 +16,7 @@ from services.execution.lines import Renderer, read_row
 from services.execution.live import LiveRuns
 from services.execution.messages import events_of_payload
 from services.execution.repository import ExecutionRepository, Record
+from services.execution.sizes import content
 from services.execution.snapshots import Snapshots
 
 WATCH_PAGE = 500
@@ -46,11 +48,15 @@ class History:
         return _fitting(await self._shown(record, rows, first_seq, before_seq - 1), is_from_end=True)
 
     async def value(self, record: Record, sha256: str) -> str:
-        """A value kept beside the journal, as JSON text. Raises NotFoundError (VALUE_NOT_FOUND)."""
-        content = (await self._repository.values(record.id, [sha256])).get(sha256)
-        if content is None:
+        """A value kept beside the journal, or of the inputs and outputs, as JSON text. Raises NotFoundError (VALUE_NOT_FOUND)."""
+        found = (await self._repository.values(record.id, [sha256])).get(sha256)
+        if found is None:
+            whole = await self._repository.get(record.id, record.owner_id)
+            # Hashing megabytes would hold up the other calls.
+            found = await asyncio.to_thread(content, whole.inputs, whole.outputs, sha256) if whole is not None else None
+        if found is None:
             raise value_not_found(sha256)
-        return content
+        return found
 
     async def _shown(self, record: Record, rows: Sequence[JournalRow], first_seq: int, last_seq: int) -> list[pb.Event]:
         if not rows:
@@ -80,7 +86,7 @@ class History:
             found = await self.events(record, seq, WATCH_PAGE)
             if found:
                 return found
-            now = await self._repository.get(record.id, record.owner_id)
+            now = await self._repository.head(record.id, record.owner_id)
             is_over = now is None or (now.status in ENDED and now.last_seq <= seq)
             return None if is_over else ()
 

@@ -13,6 +13,7 @@ from mesh import jsontext
 from services.execution.engine.events import EventKind
 from services.execution.lines import time_of, timestamp
 from services.execution.repository import Record
+from services.execution.sizes import Piece, shown
 
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -59,15 +60,15 @@ def parts(text: str) -> Mapping[str, JsonValue]:
 
 def execution_message(record: Record, wait_reason: str = "") -> pb.Execution:
     """The execution of a row. `wait_reason` says why nothing happens in it, where that was asked."""
-    inputs, masks, outputs = parts(record.inputs), parts(record.input_masks), parts(record.outputs)
+    values, masks = shown(record.inputs, record.outputs, record.input_masks), parts(record.input_masks)
     message = pb.Execution(
         id=record.id,
         graph_id=record.graph_id,
         graph_version=record.graph_version,
         status=pb.ExecutionStatus.Value(f"EXECUTION_STATUS_{record.status}"),
         outcome=pb.ExecutionOutcome.Value(f"EXECUTION_OUTCOME_{record.outcome or 'UNSPECIFIED'}"),
-        inputs=inputs,
-        outputs=outputs,
+        inputs={name: JsonValue(json=text) for name, text in values.inputs.items()},
+        outputs={name: JsonValue(json=text) for name, text in values.outputs.items()},
         stats=pb.ExecutionStats(**jsontext.loads(record.stats)),
         error=record.error,
         last_seq=record.last_seq,
@@ -81,9 +82,11 @@ def execution_message(record: Record, wait_reason: str = "") -> pb.Execution:
         retry_of=record.retry_of or "",
         wait_reason=wait_reason,
         timezone=record.timezone,
-        input_names=inputs,
-        output_names=outputs,
+        input_names=values.input_names,
+        output_names=values.output_names,
         input_mask_nodes=masks,
+        input_refs={name: _ref(piece) for name, piece in values.input_refs.items()},
+        output_refs={name: pb.ValueParts(parts=map(_ref, pieces)) for name, pieces in values.output_refs.items()},
     )
     if record.wake_time is not None:
         message.wake_time.CopyFrom(_time(record.wake_time))
@@ -92,6 +95,10 @@ def execution_message(record: Record, wait_reason: str = "") -> pb.Execution:
     if record.end_time is not None:
         message.end_time.CopyFrom(_time(record.end_time))
     return message
+
+
+def _ref(piece: Piece) -> pb.ValueRef:
+    return pb.ValueRef(sha256=piece.sha256, size_bytes=len(piece.content))
 
 
 def firing_of_child(record: Record) -> str:

@@ -11,7 +11,7 @@ _REST = """stats, error, last_seq, cancel_requested, dry_run, create_time, start
 
 _COLUMNS = f"id::text, owner_id, graph_id, graph_version, status, outcome, inputs, input_masks, outputs, {_REST}"
 
-# A listing leaves out what may be large.
+# Listings and heads leave out what may be large.
 _LIST_COLUMNS = f"id::text, owner_id, graph_id, graph_version, status, outcome, '{{}}', '{{}}', '{{}}', {_REST}"
 
 _CREATE = """
@@ -36,6 +36,8 @@ SELECT id::text, create_time FROM made
 _BY_REQUEST = f"SELECT {_COLUMNS}, request_hash FROM execution WHERE owner_id = $1 AND request_id = $2"  # noqa: S608 - constants
 
 _GET = f"SELECT {_COLUMNS} FROM execution WHERE id = $1 AND owner_id = $2"  # noqa: S608
+
+_HEAD = f"SELECT {_LIST_COLUMNS} FROM execution WHERE id = $1 AND owner_id = $2"  # noqa: S608
 
 _LIST = f"""
 SELECT {_LIST_COLUMNS} FROM execution
@@ -145,6 +147,11 @@ class ExecutionRepository(JournalReads):
     async def get(self, execution_id: str, owner_id: str) -> Record | None:
         """The execution, if it is this owner's."""
         row = await self._pool.fetchrow(_GET, execution_id, owner_id)
+        return None if row is None else Record(*row)
+
+    async def head(self, execution_id: str, owner_id: str) -> Record | None:
+        """The same without inputs, masks and outputs."""
+        row = await self._pool.fetchrow(_HEAD, execution_id, owner_id)
         return None if row is None else Record(*row)
 
     async def find(

@@ -1,28 +1,23 @@
 """treadle.execution.v1.ExecutionService: from messages to the domain and back."""
 
-import zoneinfo
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import aclosing
-from typing import Any
 
-import orjson
 from treadle.execution.v1 import execution_service_pb2 as pb
 from treadle.type.v1.json_value_pb2 import JsonValue
 
-from mesh import jsontext
 from mesh.call import Call
-from mesh.errors import InvalidArgumentError, TreadleError, Violation
+from mesh.errors import TreadleError
 from mesh.ids import canonical_uuid
-from mesh.maporder import in_order
 from mesh.paging import offset_of, offset_token, position_of, position_token
+from services.execution.asked import Asked
 from services.execution.cancellation import Cancellation
-from services.execution.creation import Creation, Wanted, request_hash
-from services.execution.engine.checks import Problem, astray, problems
-from services.execution.errors import execution_not_found, graph_invalid, input_invalid
+from services.execution.creation import Creation, Wanted
+from services.execution.errors import execution_not_found
 from services.execution.explanations import Explanations
 from services.execution.firings import Firings
 from services.execution.graphs import Graphs, GraphVersion
-from services.execution.history import History
+from services.execution.history import MAX_PAGE_CHARS, History
 from services.execution.live import LiveRuns
 from services.execution.messages import execution_message
 from services.execution.notices import Notices
@@ -35,7 +30,6 @@ _DEFAULT_PAGE = 50
 _DEFAULT_EVENTS = 200
 _DEFAULT_FIRINGS = 100
 _DEFAULT_REVIEWS = 100
-_MAX_VIOLATIONS = 50
 
 
 class ExecutionServicer:
@@ -71,18 +65,12 @@ class ExecutionServicer:
     async def create_execution(self, request: pb.CreateExecutionRequest, call: Call) -> pb.CreateExecutionResponse:
         """Accepts an execution: durable when this returns, under way a moment later."""
         owner_id = call.caller.user_id
-        inputs = _object_text(request.inputs, request.input_names)
-        masks = _object_text(request.input_masks, request.input_mask_nodes)
-        timezone, request_id, asked_hash = _timezone(request.timezone), request.request_id.lower(), ""
-        if request_id:
-            # In another order they are the same inputs.
-            values = _object_text(request.inputs), _object_text(request.input_masks)
-            asked_hash = request_hash(request.graph_id, str(request.graph_version), *values, str(request.dry_run), timezone)
+        asked = Asked.by(request)
         try:
-            graph = await self._fit_graph(request, owner_id, inputs, masks)
+            graph = await self._fit_graph(request, owner_id, asked)
         except TreadleError:
             # The graph may have changed, or be gone, since a first call with this request_id; what that made stands.
-            made = await self._creation.made_before(owner_id, request_id, asked_hash) if request_id else None
+            made = await self._creation.made_before(owner_id, asked.request_id, asked.request_hash) if asked.request_id else None
             if made is None:
                 raise
             return pb.CreateExecutionResponse(execution=execution_message(made))
@@ -90,26 +78,24 @@ class ExecutionServicer:
             owner_id=owner_id,
             graph_id=graph.graph_id,
             graph_version=graph.version,
-            inputs=inputs,
-            input_masks=masks,
+            inputs=asked.inputs,
+            input_masks=asked.masks,
             dry_run=request.dry_run,
-            request_id=request_id,
-            request_hash=asked_hash,
-            timezone=timezone,
+            request_id=asked.request_id,
+            request_hash=asked.request_hash,
+            timezone=asked.timezone,
         )
         return pb.CreateExecutionResponse(execution=await self._accept(wanted))
 
-    async def _fit_graph(self, request: pb.CreateExecutionRequest, owner_id: str, inputs: str, masks: str) -> GraphVersion:
+    async def _fit_graph(self, request: pb.CreateExecutionRequest, owner_id: str, asked: Asked) -> GraphVersion:
         """The graph that is asked for. Raises NotFoundError, and InvalidArgumentError with all that keeps it from running with these."""
         graph = await self._graphs.get(owner_id, request.graph_id, request.graph_version)
-        mask_values = _masks(masks)
-        _check_masks(astray(graph.plan, mask_values))
-        _check(problems(graph.plan, _loads(inputs, "inputs"), mask_values))
+        asked.check(graph.plan)
         return graph
 
     async def get_execution(self, request: pb.GetExecutionRequest, call: Call) -> pb.GetExecutionResponse:
         """An execution with its inputs and outputs, and why it waits."""
-        record = await self._own(request.execution_id, call)
+        record = await (self._head if request.view == pb.EXECUTION_VIEW_BASIC else self._own)(request.execution_id, call)
         return pb.GetExecutionResponse(execution=execution_message(record, await self._wait_reasons.of(record)))
 
     async def list_executions(self, request: pb.ListExecutionsRequest, call: Call) -> pb.ListExecutionsResponse:
@@ -127,13 +113,13 @@ class ExecutionServicer:
             before=position_of(request.page_token),
             limit=size + 1,
         )
-        page = records[:size]
-        token = position_token(page[-1].create_time, page[-1].id) if len(records) > size else ""
-        return pb.ListExecutionsResponse(executions=map(execution_message, page), next_page_token=token)
+        page = _page(records[:size])
+        token = position_token(records[len(page) - 1].create_time, page[-1].id) if len(records) > len(page) else ""
+        return pb.ListExecutionsResponse(executions=page, next_page_token=token)
 
     async def list_execution_events(self, request: pb.ListExecutionEventsRequest, call: Call) -> pb.ListExecutionEventsResponse:
         """A page of events, from the beginning on or from the end back."""
-        record = await self._own(request.execution_id, call)
+        record = await self._head(request.execution_id, call)
         size = request.page_size or _DEFAULT_EVENTS
         turn = offset_of(request.page_token)
         if request.before_seq:
@@ -148,7 +134,7 @@ class ExecutionServicer:
     async def watch_execution(self, request: pb.WatchExecutionRequest, call: Call) -> AsyncIterator[pb.WatchExecutionResponse]:
         """The events after `after_seq` as they come, to the terminal one."""
         live = self._live.get(request.execution_id, call.caller.user_id)
-        record = await self._own(request.execution_id, call) if live is None else live.record
+        record = await self._head(request.execution_id, call) if live is None else live.record
         async with aclosing(self._history.watch(record, request.after_seq, self._notices.bus)) as batches:
             async for batch in batches:
                 for event in batch:
@@ -170,7 +156,7 @@ class ExecutionServicer:
 
     async def get_execution_value(self, request: pb.GetExecutionValueRequest, call: Call) -> pb.GetExecutionValueResponse:
         """A value that events refer to."""
-        record = await self._own(request.execution_id, call)
+        record = await self._head(request.execution_id, call)
         return pb.GetExecutionValueResponse(value=JsonValue(json=await self._history.value(record, request.sha256)))
 
     async def list_execution_reviews(self, request: pb.ListExecutionReviewsRequest, call: Call) -> pb.ListExecutionReviewsResponse:
@@ -204,56 +190,29 @@ class ExecutionServicer:
         return execution_message(accepted.record)
 
     async def _own(self, execution_id: str, call: Call) -> Record:
-        known = canonical_uuid(execution_id)
-        record = await self._repository.get(known, call.caller.user_id) if known else None
-        if record is None:
-            raise execution_not_found(execution_id)
-        return record
+        return await _found(self._repository.get, execution_id, call)
+
+    async def _head(self, execution_id: str, call: Call) -> Record:
+        """Without inputs, masks and outputs, which may be large."""
+        return await _found(self._repository.head, execution_id, call)
 
 
-def _object_text(values: Mapping[str, JsonValue], names: Iterable[str] = ()) -> str:
-    """A JSON object of values as they were written, in the order of `names`."""
-    return orjson.dumps({name: orjson.Fragment(values[name].json or "null") for name in in_order(values, names)}).decode()
+async def _found(look: Callable[[str, str], Awaitable[Record | None]], execution_id: str, call: Call) -> Record:
+    known = canonical_uuid(execution_id)
+    record = await look(known, call.caller.user_id) if known else None
+    if record is None:
+        raise execution_not_found(execution_id)
+    return record
 
 
-def _timezone(name: str) -> str:
-    """The name of a zone that is there; UTC when none is given."""
-    try:
-        return zoneinfo.ZoneInfo(name or "UTC").key
-    except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):
-        raise input_invalid([Violation("timezone", "must be the IANA name of a time zone, as Europe/Berlin")]) from None
-
-
-def _loads(text: str, field: str) -> dict[str, Any]:
-    try:
-        loaded: dict[str, Any] = jsontext.loads(text)
-    except ValueError as error:
-        raise InvalidArgumentError(
-            "A value is not JSON.", reason="INPUT_INVALID", violations=[Violation(field, "must hold JSON text")]
-        ) from error
-    return loaded
-
-
-def _masks(text: str) -> dict[str, dict[str, Any]]:
-    masks = _loads(text, "input_masks")
-    wrong_ids = [node_id for node_id, mask in masks.items() if not isinstance(mask, dict)]
-    wrong = [Violation(f"input_masks.{node_id}", "must be a JSON object, pin to value") for node_id in wrong_ids]
-    if wrong:
-        raise input_invalid(wrong)
-    return masks
-
-
-def _check_masks(found: Iterable[Problem]) -> None:
-    violations = [Violation(f"input_masks.{item.node_id}.{item.field}".rstrip("."), item.message) for item in found]
-    if violations:
-        raise input_invalid(violations[:_MAX_VIOLATIONS])
-
-
-def _check(found: Iterable[Problem]) -> None:
-    """All problems at once; those of the graph as a whole are not the inputs' fault."""
-    violations = [Violation(f"nodes.{item.node_id}.{item.field}".rstrip("."), item.message) for item in found if item.node_id]
-    if violations:
-        raise input_invalid(violations)
-    general = [Violation("graph", item.message) for item in found if not item.node_id]
-    if general:
-        raise graph_invalid(general)
+def _page(records: Iterable[Record]) -> list[pb.Execution]:
+    """The first executions, at least one, that fit into one message together."""
+    page: list[pb.Execution] = []
+    size = 0
+    for record in records:
+        message = execution_message(record)
+        size += message.ByteSize()
+        if page and size > MAX_PAGE_CHARS:
+            break
+        page.append(message)
+    return page

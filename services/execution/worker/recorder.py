@@ -13,6 +13,7 @@ from services.execution.engine.state import Firing, State
 from services.execution.engine.status import Status
 from services.execution.lines import MAX_INLINE_BYTES, Line, Renderer, line_of, set_apart, write_row
 from services.execution.publisher import Committed, Publisher
+from services.execution.sizes import MAX_VALUE_BYTES
 from services.execution.worker.entries import Ending, Entry, Parking, Value
 from services.execution.worker.journal import Journal
 from services.execution.worker.leases import Claim
@@ -20,9 +21,6 @@ from services.execution.worker.leases import Claim
 # Events in one journal row at most, and about how many bytes of values.
 MAX_ROW_EVENTS = 1000
 MAX_ROW_BYTES = 512 * 1024
-
-# One output, as JSON text. A larger one could be shown to nobody: an event is one message of at most 4 MiB.
-MAX_VALUE_BYTES = 4 * 1024 * 1024 - 64 * 1024
 
 _PROGRESS = frozenset({EventKind.NODE_COMPLETED, EventKind.NODE_FAILED})
 

@@ -27,6 +27,8 @@ from tests.integration.gateway.conftest import Conversation
 _INPUT = "c0a8e994-ebf1-4a9c-a4d8-89d09c86741b"
 _OUTPUT = "363ae599-353e-4804-937e-b2ee3cef3da4"
 _CALCULATOR = "b1ab9b19-67a6-406d-abf5-2dba76d00c79"
+_TEMPLATE = "db7d8f02-2f44-4c55-ab7a-eae0941f0c30"
+_DICTIONARY = "b924ddf4-de4f-4b56-9a85-358930dcbc91"
 _LENGTH = 30
 
 
@@ -46,14 +48,14 @@ class Client:
         self.headers = {"authorization": f"Bearer {token}"}
         self._metadata = tuple(self.headers.items())
 
-    async def make_graph(self) -> str:
-        """A chain of calculators that add one each."""
-        made = await self._graphs.CreateGraph(graph.CreateGraphRequest(graph=_chain()), metadata=self._metadata)
+    async def make_graph(self, wanted: graph.Graph | None = None) -> str:
+        """The graph, or else a chain of calculators that add one each."""
+        made = await self._graphs.CreateGraph(graph.CreateGraphRequest(graph=wanted or _chain()), metadata=self._metadata)
         return str(made.graph.id)
 
-    async def run(self, graph_id: str) -> str:
+    async def run(self, graph_id: str, value: str = "9007199254740993") -> str:
         """Starts an execution."""
-        request = execution.CreateExecutionRequest(graph_id=graph_id, inputs={"X": JsonValue(json="9007199254740993")})
+        request = execution.CreateExecutionRequest(graph_id=graph_id, inputs={"X": JsonValue(json=value)})
         return str((await self._executions.CreateExecution(request, metadata=self._metadata)).execution.id)
 
     async def journal(self, execution_id: str) -> list[dict[str, Any]]:
@@ -117,13 +119,34 @@ async def test_a_graph_channel_shows_each_execution_from_its_start(host: Host, c
         assert heard[execution_id] == await client.journal(execution_id)
 
 
+async def test_executions_of_many_megabytes_are_followed_live_and_after_their_end(host: Host, client: Client) -> None:
+    graph_id = await client.make_graph(_merge())
+    for size in (1_300_000, 1_900_000):
+        execution_id = await client.run(graph_id, json.dumps("z" * size))
+        live = await _follow(host, client, execution_id)
+        assert live[-1]["kind"] == "EVENT_KIND_EXECUTION_COMPLETED"
+        assert await _follow(host, client, execution_id) == live == await client.journal(execution_id)
+
+
+def _node(node_id: str, block_id: str, **constants: Any) -> graph.Node:
+    return graph.Node(id=node_id, block_id=block_id, input_default=JsonValue(json=json.dumps(constants)))
+
+
+def _link(source: str, source_name: str, sink: str, sink_name: str) -> graph.Link:
+    return graph.Link(source_id=source, source_name=source_name, sink_id=sink, sink_name=sink_name)
+
+
+def _merge() -> graph.Graph:
+    """Doubles its input, shows it, and puts it into a dictionary three times."""
+    nodes = [_node("in", _INPUT, name="X"), _node("fill", _TEMPLATE, format="{{ t }}{{ t }}"), _node("join", _DICTIONARY)]
+    nodes.append(_node("out", _OUTPUT, name="R"))
+    links = [_link("in", "result", "fill", "values_#_t"), _link("fill", "output", "out", "value")]
+    links += [_link("fill", "output", "join", f"values_#_{key}") for key in "abc"]
+    return graph.Graph(name="merge", nodes=nodes, links=links)
+
+
 def _chain() -> graph.Graph:
-    def node(node_id: str, block_id: str, **constants: Any) -> graph.Node:
-        return graph.Node(id=node_id, block_id=block_id, input_default=JsonValue(json=json.dumps(constants)))
-
-    def link(source: str, source_name: str, sink: str, sink_name: str) -> graph.Link:
-        return graph.Link(source_id=source, source_name=source_name, sink_id=sink, sink_name=sink_name)
-
+    node, link = _node, _link
     names = [f"n{number}" for number in range(_LENGTH)]
     nodes = [node("in", _INPUT, name="X"), node("out", _OUTPUT, name="R")]
     nodes += [node(name, _CALCULATOR, operation="Add", b=1) for name in names]

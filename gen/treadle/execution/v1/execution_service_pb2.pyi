@@ -249,9 +249,35 @@ REVIEW_STATUS_CLOSED: ReviewStatus.ValueType  # 4
 """The execution ended before anybody decided."""
 Global___ReviewStatus: _TypeAlias = ReviewStatus  # noqa: Y015
 
+class _ExecutionView:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ExecutionViewEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ExecutionView.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    EXECUTION_VIEW_UNSPECIFIED: _ExecutionView.ValueType  # 0
+    """All of it."""
+    EXECUTION_VIEW_BASIC: _ExecutionView.ValueType  # 1
+    """Without inputs, masks and outputs."""
+    EXECUTION_VIEW_FULL: _ExecutionView.ValueType  # 2
+    """All of it."""
+
+class ExecutionView(_ExecutionView, metaclass=_ExecutionViewEnumTypeWrapper):
+    """How much of an execution to show."""
+
+EXECUTION_VIEW_UNSPECIFIED: ExecutionView.ValueType  # 0
+"""All of it."""
+EXECUTION_VIEW_BASIC: ExecutionView.ValueType  # 1
+"""Without inputs, masks and outputs."""
+EXECUTION_VIEW_FULL: ExecutionView.ValueType  # 2
+"""All of it."""
+Global___ExecutionView: _TypeAlias = ExecutionView  # noqa: Y015
+
 @_typing.final
 class Execution(_message.Message):
-    """A run of a version of a graph."""
+    """A run of a version of a graph. It always fits into one message of 4 MiB: the largest of its inputs and outputs are referred to when there is
+    too much of them.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -318,6 +344,48 @@ class Execution(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class InputRefsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        @_builtins.property
+        def value(self) -> Global___ValueRef: ...
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: Global___ValueRef | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class OutputRefsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        @_builtins.property
+        def value(self) -> Global___ValueParts: ...
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: Global___ValueParts | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     ID_FIELD_NUMBER: _builtins.int
     GRAPH_ID_FIELD_NUMBER: _builtins.int
     GRAPH_VERSION_FIELD_NUMBER: _builtins.int
@@ -344,6 +412,8 @@ class Execution(_message.Message):
     INPUT_NAMES_FIELD_NUMBER: _builtins.int
     OUTPUT_NAMES_FIELD_NUMBER: _builtins.int
     INPUT_MASK_NODES_FIELD_NUMBER: _builtins.int
+    INPUT_REFS_FIELD_NUMBER: _builtins.int
+    OUTPUT_REFS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """UUIDv7."""
     graph_id: _builtins.str
@@ -418,6 +488,14 @@ class Execution(_message.Message):
     def input_mask_nodes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Node ids of the masks in the order they were given. Not in JSON: there `input_masks` has this order."""
 
+    @_builtins.property
+    def input_refs(self) -> _containers.MessageMap[_builtins.str, Global___ValueRef]:
+        """Inputs that would make the execution too large, by name; these are not among `inputs`."""
+
+    @_builtins.property
+    def output_refs(self) -> _containers.MessageMap[_builtins.str, Global___ValueParts]:
+        """Outputs that would make the execution too large, by name; these are not among `outputs`."""
+
     def __init__(
         self,
         *,
@@ -447,10 +525,12 @@ class Execution(_message.Message):
         input_names: _abc.Iterable[_builtins.str] | None = ...,
         output_names: _abc.Iterable[_builtins.str] | None = ...,
         input_mask_nodes: _abc.Iterable[_builtins.str] | None = ...,
+        input_refs: _abc.Mapping[_builtins.str, Global___ValueRef] | None = ...,
+        output_refs: _abc.Mapping[_builtins.str, Global___ValueParts] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "start_time", b"start_time", "stats", b"stats", "wake_time", b"wake_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "depth", b"depth", "dry_run", b"dry_run", "end_time", b"end_time", "error", b"error", "graph_id", b"graph_id", "graph_version", b"graph_version", "id", b"id", "input_mask_nodes", b"input_mask_nodes", "input_masks", b"input_masks", "input_names", b"input_names", "inputs", b"inputs", "last_seq", b"last_seq", "outcome", b"outcome", "output_names", b"output_names", "outputs", b"outputs", "parent_id", b"parent_id", "parent_node_execution_id", b"parent_node_execution_id", "retry_of", b"retry_of", "root_id", b"root_id", "start_time", b"start_time", "stats", b"stats", "status", b"status", "timezone", b"timezone", "wait_reason", b"wait_reason", "wake_time", b"wake_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "depth", b"depth", "dry_run", b"dry_run", "end_time", b"end_time", "error", b"error", "graph_id", b"graph_id", "graph_version", b"graph_version", "id", b"id", "input_mask_nodes", b"input_mask_nodes", "input_masks", b"input_masks", "input_names", b"input_names", "input_refs", b"input_refs", "inputs", b"inputs", "last_seq", b"last_seq", "outcome", b"outcome", "output_names", b"output_names", "output_refs", b"output_refs", "outputs", b"outputs", "parent_id", b"parent_id", "parent_node_execution_id", b"parent_node_execution_id", "retry_of", b"retry_of", "root_id", b"root_id", "start_time", b"start_time", "stats", b"stats", "status", b"status", "timezone", b"timezone", "wait_reason", b"wait_reason", "wake_time", b"wake_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -627,7 +707,7 @@ class ValueRef(_message.Message):
     sha256: _builtins.str
     """SHA-256 of its JSON text in UTF-8, in lower-case hexadecimal digits."""
     size_bytes: _builtins.int
-    """Length of that text."""
+    """Length of that text. Over gRPC a client takes a message of more than 4 MiB only when it was told to; over REST there is no such limit."""
     def __init__(
         self,
         *,
@@ -641,6 +721,30 @@ class ValueRef(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ValueRef: _TypeAlias = ValueRef  # noqa: Y015
+
+@_typing.final
+class ValueParts(_message.Message):
+    """A long JSON array that is kept apart."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___ValueRef]:
+        """References to JSON arrays, each with at least one value. One after the other they make the whole."""
+
+    def __init__(
+        self,
+        *,
+        parts: _abc.Iterable[Global___ValueRef] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parts", b"parts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ValueParts: _TypeAlias = ValueParts  # noqa: Y015
 
 @_typing.final
 class NodeExecution(_message.Message):
@@ -1147,11 +1251,11 @@ class CreateExecutionRequest(_message.Message):
     """IANA name of the time zone that blocks go by; "UTC" when empty."""
     @_builtins.property
     def inputs(self) -> _containers.MessageMap[_builtins.str, _json_value_pb2.JsonValue]:
-        """Inputs by name. Names that the graph does not have are ignored."""
+        """Inputs by name, each at most 4 MiB less 64 KiB as JSON text. Names that the graph does not have are ignored."""
 
     @_builtins.property
     def input_masks(self) -> _containers.MessageMap[_builtins.str, _json_value_pb2.JsonValue]:
-        """Values that replace constants, by node id: JSON object, pin to value. A node or a pin that is not there is refused."""
+        """Values that replace constants, by node id: JSON object, pin to value; together at most 1 MiB. A node or a pin that is not there is refused."""
 
     @_builtins.property
     def input_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -1215,16 +1319,20 @@ class GetExecutionRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     EXECUTION_ID_FIELD_NUMBER: _builtins.int
+    VIEW_FIELD_NUMBER: _builtins.int
     execution_id: _builtins.str
     """Id of the execution."""
+    view: Global___ExecutionView.ValueType
+    """How much of it to show."""
     def __init__(
         self,
         *,
         execution_id: _builtins.str = ...,
+        view: Global___ExecutionView.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["execution_id", b"execution_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["execution_id", b"execution_id", "view", b"view"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
