@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mesh.database import Database
 from mesh.errors import RequestIdReusedError
+from mesh.http.responses import is_current
 from mesh.ids import canonical_uuid, uuid7
 from services.graph.errors import GraphChangedError, graph_not_found
 from services.graph.heads import Heads
@@ -97,7 +98,7 @@ class Repository:
         async with self._engine.begin() as connection:
             await connection.execute(_LOCK, {"target": _key(graph_id), "owner": owner_id})
             now = await _head(connection, _ACTIVE, owner_id, graph_id)
-            if if_match not in ("", "*", now.etag):
+            if if_match and not is_current(now.etag, if_match):
                 raise GraphChangedError("The graph has changed since it was read.", metadata={"graph_id": graph_id})
             found = await connection.execute(_NEW_VERSION, {"target": UUID(now.id), "owner": owner_id})
             version = int(found.scalar_one())

@@ -88,7 +88,8 @@ class GraphServicer:
             raise document_invalid("document", "must be a JSON object")
         graph, report = import_document(document, await self._blocks.get())
         made = await self._checked(graph, graph)
-        head = await self._repository.create(call.caller.user_id, made)
+        mark = fingerprint(request.document.json.encode()) if request.request_id else ""
+        head = await self._repository.create(call.caller.user_id, made, request.request_id, mark)
         return pb.ImportGraphResponse(graph=await self._full(head, call), report=report_message(report))
 
     async def export_graph(self, request: pb.ExportGraphRequest, call: Call) -> pb.ExportGraphResponse:

@@ -30,6 +30,30 @@ def test_reads_are_repeatable_and_bodies_name_real_fields(method: contract.Metho
         assert field in {"", "*"} or field in message.fields_by_name
 
 
+# Lists that never grow beyond a page: keys and providers are a handful.
+SHORT_LISTS = {"/treadle.auth.v1.SigningKeyService/ListSigningKeys", "/treadle.auth.v1.OidcService/ListOidcProviders"}
+
+
+@pytest.mark.parametrize("method", [m for m in contract.methods().values() if m.name.startswith("List")], ids=lambda m: m.full_name)
+def test_lists_are_paged(method: contract.Method) -> None:
+    if method.full_name not in SHORT_LISTS:
+        assert {"page_size", "page_token"} <= set(method.request_descriptor.fields_by_name)
+        assert "next_page_token" in method.response_descriptor.fields_by_name
+
+
+# What they make is a secret that is shown once, so a repeat cannot give it again; a second account is refused anyway.
+SECRETS = {"CreateApiKey", "CreateSignInLink"}
+
+
+@pytest.mark.parametrize(
+    "method",
+    [m for m in contract.methods().values() if m.name.startswith(("Create", "Import")) and m.name not in SECRETS],
+    ids=lambda m: m.full_name,
+)
+def test_what_makes_a_resource_can_be_repeated_safely(method: contract.Method) -> None:
+    assert "request_id" in method.request_descriptor.fields_by_name or method.is_idempotent
+
+
 def test_a_method_without_options_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     from google.protobuf import descriptor_pb2, descriptor_pool  # noqa: PLC0415 - a pool of its own for a bad contract
 

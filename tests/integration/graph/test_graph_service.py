@@ -168,6 +168,18 @@ async def test_a_repeated_create_returns_the_first_graph(user: User) -> None:
     assert (said.code, said.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "REQUEST_ID_REUSED")
 
 
+async def test_a_repeated_import_returns_the_first_graph(user: User) -> None:
+    request = document(exported_calculator())
+    request.request_id = uuid7()
+    first, second = await asyncio.gather(user.graphs("ImportGraph", request), user.graphs("ImportGraph", request))
+    assert first.graph.id == second.graph.id
+    other = document(exported_calculator() | {"name": "Another"})
+    other.request_id = request.request_id
+    with refused() as said:
+        await user.graphs("ImportGraph", other)
+    assert (said.code, said.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "REQUEST_ID_REUSED")
+
+
 @pytest.mark.parametrize("method", ["GetGraph", "UpdateGraph", "DeleteGraph", "ListGraphVersions", "ActivateGraph", "ExportGraph"])
 async def test_what_belongs_to_another_is_not_found(method: str, user: User, make_user: Callable[[], Awaitable[User]]) -> None:
     mine = await created(user)

@@ -50,11 +50,14 @@ async def test_the_body_is_the_graph_and_comes_back_as_it_went(http: httpx.Async
     assert changed.headers["etag"] != got.headers["etag"]
     stale = await http.put(f"/v1/graphs/{graph['id']}", content=body("{}"), headers={"if-match": got.headers["etag"]})
     assert (stale.status_code, stale.json()["code"]) == (412, 10)
+    # A list of tags, one of them as proxies weaken it; and any.
+    for tags in (f'"1-0", W/{changed.headers["etag"]}', "*"):
+        assert (await http.put(f"/v1/graphs/{graph['id']}", content=body("{}"), headers={"if-match": tags})).status_code == 200
     old = await http.get(f"/v1/graphs/{graph['id']}", params={"version": 1})
     assert CONSTANTS in old.text
     assert (await http.post(f"/v1/graphs/{graph['id']}:activate", content='{"version":1}')).json()["is_active"] is True
     versions = (await http.get(f"/v1/graphs/{graph['id']}/versions")).json()
-    assert [item["version"] for item in versions["graphs"]] == [2, 1]
+    assert [item["version"] for item in versions["graphs"]] == [4, 3, 2, 1]
     assert [item["id"] for item in (await http.get("/v1/graphs")).json()["graphs"]] == [graph["id"]]
     assert (await http.delete(f"/v1/graphs/{graph['id']}")).status_code == 200
     assert (await http.get(f"/v1/graphs/{graph['id']}")).status_code == 404

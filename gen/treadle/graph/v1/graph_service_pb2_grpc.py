@@ -145,7 +145,7 @@ class GraphServiceServicer:
     def ImportGraph(self, request, context):
         """Imports a document: a Treadle graph, or an AutoGPT export in either of its shapes. The graph and its sub-graphs get new ids; the ids of
         nodes and links are kept, so `input_masks` that were made for the document fit.
-        Errors: INVALID_ARGUMENT (DOCUMENT_INVALID, GRAPH_INVALID).
+        Errors: INVALID_ARGUMENT (DOCUMENT_INVALID, GRAPH_INVALID), FAILED_PRECONDITION (REQUEST_ID_REUSED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

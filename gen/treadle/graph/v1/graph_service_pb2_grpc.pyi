@@ -54,7 +54,7 @@ class GraphServiceStub:
     ImportGraph: _grpc.UnaryUnaryMultiCallable[_graph_service_pb2.ImportGraphRequest, _graph_service_pb2.ImportGraphResponse]
     """Imports a document: a Treadle graph, or an AutoGPT export in either of its shapes. The graph and its sub-graphs get new ids; the ids of
     nodes and links are kept, so `input_masks` that were made for the document fit.
-    Errors: INVALID_ARGUMENT (DOCUMENT_INVALID, GRAPH_INVALID).
+    Errors: INVALID_ARGUMENT (DOCUMENT_INVALID, GRAPH_INVALID), FAILED_PRECONDITION (REQUEST_ID_REUSED).
     """
     ExportGraph: _grpc.UnaryUnaryMultiCallable[_graph_service_pb2.ExportGraphRequest, _graph_service_pb2.ExportGraphResponse]
     """Returns a version of a graph as a document that ImportGraph takes, secrets left out. Errors: NOT_FOUND (GRAPH_NOT_FOUND)."""
@@ -87,7 +87,7 @@ class GraphServiceAsyncStub(GraphServiceStub):
     ImportGraph: _aio.UnaryUnaryMultiCallable[_graph_service_pb2.ImportGraphRequest, _graph_service_pb2.ImportGraphResponse]  # type: ignore[assignment]
     """Imports a document: a Treadle graph, or an AutoGPT export in either of its shapes. The graph and its sub-graphs get new ids; the ids of
     nodes and links are kept, so `input_masks` that were made for the document fit.
-    Errors: INVALID_ARGUMENT (DOCUMENT_INVALID, GRAPH_INVALID).
+    Errors: INVALID_ARGUMENT (DOCUMENT_INVALID, GRAPH_INVALID), FAILED_PRECONDITION (REQUEST_ID_REUSED).
     """
     ExportGraph: _aio.UnaryUnaryMultiCallable[_graph_service_pb2.ExportGraphRequest, _graph_service_pb2.ExportGraphResponse]  # type: ignore[assignment]
     """Returns a version of a graph as a document that ImportGraph takes, secrets left out. Errors: NOT_FOUND (GRAPH_NOT_FOUND)."""
@@ -165,7 +165,7 @@ class GraphServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_graph_service_pb2.ImportGraphResponse, _abc.Awaitable[_graph_service_pb2.ImportGraphResponse]]:
         """Imports a document: a Treadle graph, or an AutoGPT export in either of its shapes. The graph and its sub-graphs get new ids; the ids of
         nodes and links are kept, so `input_masks` that were made for the document fit.
-        Errors: INVALID_ARGUMENT (DOCUMENT_INVALID, GRAPH_INVALID).
+        Errors: INVALID_ARGUMENT (DOCUMENT_INVALID, GRAPH_INVALID), FAILED_PRECONDITION (REQUEST_ID_REUSED).
         """
 
     @_abc_1.abstractmethod
