@@ -46,6 +46,8 @@ def run(
             return
         _watch(session, execution_id, graph)
         text = _final_text(session, execution_id)
+        if not is_json:
+            _show_outputs(session, text)
     _finish(text, is_json)
 
 
@@ -118,12 +120,22 @@ def _finish(text: str, is_json: bool) -> None:
     if is_json:
         say(text)
     else:
-        for name, values in execution["outputs"].items():
-            _show_output(name, values)
         _show_summary(execution)
     stats = execution.get("stats") or {}
     if execution["outcome"] not in _GOOD_OUTCOMES or stats.get("node_error_count"):
         raise typer.Exit(Exit.FAILED)
+
+
+def _show_outputs(session: "Session", text: str) -> None:
+    from mesh.cli.rest import Rest
+    from mesh.jsontext import loads
+
+    execution = loads(text)
+    for name, values in execution["outputs"].items():
+        _show_output(name, values)
+    for name, long in execution["output_refs"].items():
+        for ref in long["parts"]:
+            _show_output(name, Rest(session).json("GET", f"/v1/executions/{execution['id']}/values/{ref['sha256']}"))
 
 
 def _show_output(name: str, values: list[Any]) -> None:

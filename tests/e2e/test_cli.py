@@ -8,6 +8,16 @@ import pytest
 
 from tests.e2e.conftest import Stack, wait_for
 
+REPEAT = """
+name: Repeat
+nodes:
+  x: {block: AgentInput, input: {name: X}}
+  timer: {block: CountdownTimer, input: {repeat: 6}}
+  r: {block: AgentOutput, input: {name: R}}
+links:
+  - x.result -> timer.input_message
+  - timer.output_message -> r.value
+"""
 SUM = """
 name: Sum
 nodes:
@@ -33,6 +43,14 @@ def test_run_prints_the_outputs(stack: Stack, sum_file: str) -> None:
     assert execution["outcome"] == "EXECUTION_OUTCOME_SUCCEEDED"
     assert execution["outputs"]["Sum"] == [7]
     assert execution["stats"]["node_error_count"] == 0
+
+
+def test_outputs_of_many_megabytes_are_printed_whole(stack: Stack, tmp_path: Path) -> None:
+    file, text = tmp_path / "repeat.yaml", tmp_path / "text.txt"
+    file.write_text(REPEAT)
+    text.write_text("z" * 1_000_000)
+    printed = stack.treadle("run", str(file), "-i", f"X=@{text}")
+    assert printed.splitlines() == [f"R: {'z' * 1_000_000}"] * 6
 
 
 def test_a_failed_node_is_exit_code_1(stack: Stack, tmp_path: Path) -> None:
