@@ -36,6 +36,9 @@ class Settings(BaseSettings):
     signing_key_max_age_s: float = Field(90 * 86400.0, ge=0, description="Age at which a signing key is replaced; 0 is never")
     public_url: str = Field("http://127.0.0.1:8080", description="Where people reach the edge; links in mails begin with it")
     mail_folder: str = Field("", description="Folder into which mails are written as files; none are when empty")
+    oidc_providers: SecretStr = Field(
+        SecretStr(""), description='OpenID Connect providers as JSON: {"name": {"issuer": …, "client_id": …, "client_secret": …}}'
+    )
     owner_email: str = Field("", description="Address of an account that is an administrator from its start; register it first")
     refresh_token_ttl_s: int = Field(30 * 86400, ge=60, description="Life of a refresh token")
 

@@ -21,10 +21,14 @@ from services.auth.keys import KeyRing, Seal
 from services.auth.link import LinkSigner
 from services.auth.link_servicer import LinkServicer
 from services.auth.links import LinkDesk
+from services.auth.oidc import OidcDesk, open_providers
+from services.auth.oidc_login import LoginSeal
+from services.auth.oidc_servicer import OidcServicer
 from services.auth.passwords import Passwords
 from services.auth.post import posting
 from services.auth.repository.accounts import Accounts
 from services.auth.repository.api_keys import ApiKeys
+from services.auth.repository.identities import Identities
 from services.auth.repository.links import Links
 from services.auth.repository.outbox import Outbox
 from services.auth.repository.sessions import Sessions
@@ -82,10 +86,18 @@ async def build(resources: Resources) -> AsyncIterator[Running]:
             sign_in=sign_in,
             announce=announcer.announce,
         )
+        oidc = OidcDesk(
+            await stack.enter_async_context(open_providers(settings)),
+            Identities(engine),
+            seal=LoginSeal(settings.master_key.get_secret_value()),
+            sign_in=sign_in,
+            announce=announcer.announce,
+        )
         servicers = {
             "AuthService": AuthServicer(sign_in, ring),
             "ApiKeyService": ApiKeyServicer(KeyDesk(ApiKeys(engine), announcer.announce)),
             "LinkService": LinkServicer(link_desk),
+            "OidcService": OidcServicer(oidc),
             "SessionService": SessionServicer(desk),
             "SigningKeyService": SigningKeyServicer(rotation),
         }

@@ -9,6 +9,7 @@ from mesh.errors import (
     NotFoundError,
     ResourceExhaustedError,
     UnauthenticatedError,
+    UnavailableError,
     Violation,
 )
 
@@ -91,6 +92,27 @@ def sign_in_throttled(retry_after_s: float) -> ResourceExhaustedError:
 def link_invalid() -> UnauthenticatedError:
     """The link is forged, used, expired or for something else; which of these is nobody's business."""
     return UnauthenticatedError("The link is not valid any more; ask for a new one.", reason="LINK_INVALID")
+
+
+def oidc_provider_not_found(name: str) -> NotFoundError:
+    """The configuration names no such provider."""
+    return NotFoundError(f"There is no provider {name!r}.", reason="OIDC_PROVIDER_NOT_FOUND")
+
+
+def oidc_away() -> UnavailableError:
+    """The provider does not answer, or not as a provider does."""
+    return UnavailableError("The provider does not answer; try again later.", reason="OIDC_PROVIDER_AWAY", retry_after_s=5.0)
+
+
+def oidc_login_invalid() -> UnauthenticatedError:
+    """Somebody else's login, one that took too long, or an answer that the provider did not give."""
+    return UnauthenticatedError("This login is not valid any more; start again.", reason="OIDC_LOGIN_INVALID")
+
+
+def oidc_email_unverified() -> FailedPreconditionError:
+    """Whoever controls an address at the provider need not be the one who receives its mails."""
+    message = "The provider does not vouch for your e-mail address. Verify it there, then try again."
+    return FailedPreconditionError(message, reason="OIDC_EMAIL_UNVERIFIED")
 
 
 def too_many_sign_ins(retry_after_s: float) -> ResourceExhaustedError:

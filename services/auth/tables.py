@@ -97,3 +97,13 @@ outbox = Table(
     Column("body", Text, nullable=False),
     Column("create_time", DateTime(timezone=True), nullable=False, server_default=FetchedValue()),
 )
+
+# Who an account is to an OpenID Connect provider.
+identity = Table(
+    "identity",
+    metadata,
+    Column("issuer", Text, primary_key=True),
+    Column("subject", Text, primary_key=True),
+    Column("account_id", Uuid, ForeignKey("account.id"), nullable=False),
+    Column("create_time", DateTime(timezone=True), nullable=False, server_default=FetchedValue()),
+)
