@@ -86,13 +86,19 @@ async def test_a_call_with_a_token_reaches_its_handler(mesh: Mesh, local: Settin
         ((), grpc.StatusCode.UNAUTHENTICATED, "TOKEN_MISSING"),
         (bearer("forged"), grpc.StatusCode.UNAUTHENTICATED, "TOKEN_INVALID"),
         ((("x-treadle-service-token", "forged"),), grpc.StatusCode.UNAUTHENTICATED, "SERVICE_TOKEN_INVALID"),
-        ((("x-treadle-service-token", ServiceTokens(b"k" * 32).token("block")),), grpc.StatusCode.PERMISSION_DENIED, "CALLER_NOT_ALLOWED"),
     ],
 )
 async def test_strangers_are_refused(channel: grpc.aio.Channel, metadata: Any, code: grpc.StatusCode, reason: str) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await UserServiceStub(channel).GetMe(GetMeRequest(), metadata=metadata)
     assert (caught.value.code(), reason_of(caught.value)) == (code, reason)
+
+
+async def test_a_workload_that_is_not_listed_is_refused(channel: grpc.aio.Channel) -> None:
+    metadata = (("x-treadle-service-token", ServiceTokens(b"k" * 32).token("block")),)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await UserServiceStub(channel).GetMe(GetMeRequest(), metadata=metadata)
+    assert (caught.value.code(), reason_of(caught.value)) == (grpc.StatusCode.PERMISSION_DENIED, "CALLER_NOT_ALLOWED")
 
 
 @pytest.mark.parametrize(

@@ -137,14 +137,18 @@ class TestAuth:
             ({"authorization": "Bearer poor"}, errors.PermissionDeniedError, "SCOPE_MISSING"),
             ({HEADER: "forged"}, errors.UnauthenticatedError, "SERVICE_TOKEN_INVALID"),
             ({HEADER: ServiceTokens(b"x" * 32).token("gateway")}, errors.UnauthenticatedError, "SERVICE_TOKEN_INVALID"),
-            ({HEADER: ServiceTokens(SERVICE_KEY).token("block"), **GOOD}, errors.PermissionDeniedError, "CALLER_NOT_ALLOWED"),
         ],
     )
     async def test_refused(self, metadata: dict[str, str], kind: type[TreadleError], reason: str) -> None:
-        assert "block" not in CREATE.callers
         with pytest.raises(kind) as caught:
             await unary(CREATE, ok, metadata)
         assert caught.value.reason == reason
+
+    async def test_a_workload_that_is_not_listed_is_refused(self) -> None:
+        assert "block" not in CREATE.callers
+        with pytest.raises(errors.PermissionDeniedError) as caught:
+            await unary(CREATE, ok, {HEADER: ServiceTokens(SERVICE_KEY).token("block"), **GOOD})
+        assert caught.value.reason == "CALLER_NOT_ALLOWED"
 
     async def test_a_public_method_needs_no_token_and_minds_no_bad_one(self) -> None:
         await unary(LOGIN, ok)
