@@ -19,6 +19,9 @@ NDJSON = "application/x-ndjson"
 SSE = "text/event-stream"
 # A stream that has nothing to say yet shows the client after this time that it is open; a refusal that takes longer comes as its last line.
 OPEN_AFTER_S = 1.0
+# How often a reader of server-sent events gets a comment, which it skips: proxies on the way cut what is silent, often after a minute.
+BEAT_EVERY_S = 15.0
+_BEAT = b":\n\n"
 # JSON text may hold line breaks between tokens; inside strings they are escaped, so this changes no value.
 _ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
 
@@ -35,6 +38,7 @@ class StreamResponse:
         self._write = write
         self._is_sse = is_sse
         self._is_open = False
+        self._is_over = False
 
     async def run(self, dispatcher: Dispatcher, call: Call, read: Read, client_gone: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Returns when the stream has ended, either way. `client_gone` returns when the client has left."""
@@ -45,12 +49,19 @@ class StreamResponse:
             await asyncio.wait((pump, gone), timeout=OPEN_AFTER_S, return_when=asyncio.FIRST_COMPLETED)
             if not pump.done() and not gone.done():
                 await self._open(call)
-                await asyncio.wait((pump, gone), return_when=asyncio.FIRST_COMPLETED)
+                await self._beat_until_done(pump, gone)
         finally:
             await _ended(gone)
             await _ended(pump)
         if not pump.cancelled():
             pump.result()
+
+    async def _beat_until_done(self, *tasks: "asyncio.Task[None]") -> None:
+        """Returns when one of the tasks is done. Newline-delimited JSON has no comments, so its readers get nothing in between."""
+        every_s = BEAT_EVERY_S if self._is_sse else None
+        while not (await asyncio.wait(tasks, timeout=every_s, return_when=asyncio.FIRST_COMPLETED))[0]:
+            if not self._is_over:
+                await self._send({"type": "http.response.body", "body": _BEAT, "more_body": True})
 
     async def _pump(self, dispatcher: Dispatcher, call: Call, read: Read) -> None:
         try:
@@ -89,6 +100,7 @@ class StreamResponse:
         await self._send({"type": "http.response.body", "body": b"", "more_body": True})
 
     async def _end(self) -> None:
+        self._is_over = True
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
     def _line(self, call: Call, message: Message) -> bytes:

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from mesh.dispatch import Dispatcher
+from mesh.http import streaming
 from tests.unit.mesh.http.handlers import Executions, Graphs
 
 JSON = {"content-type": "application/json"}
@@ -282,6 +283,19 @@ async def test_a_stream_that_fails_later_says_so_in_its_last_line(door: httpx.As
     response = await door.get("/v1/executions/failing:watch")
     *_, last = response.text.splitlines()
     assert json.loads(last)["error"]["details"][0]["reason"] == "JOURNAL_AWAY"
+
+
+async def test_a_silent_stream_for_an_event_source_gets_comments(door: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streaming, "OPEN_AFTER_S", 0.01)
+    monkeypatch.setattr(streaming, "BEAT_EVERY_S", 0.05)
+    async with door.stream("GET", "/v1/executions/silent:watch", headers={"accept": "text/event-stream"}) as response:
+        lines = response.aiter_lines()
+        async with asyncio.timeout(5):
+            assert [await anext(lines) for _ in range(6)] == [":", "", ":", "", ":", ""]
+    async with door.stream("GET", "/v1/executions/silent:watch") as response:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await anext(response.aiter_lines())
 
 
 @pytest.mark.parametrize("name", ["endless", "silent"])
