@@ -6,27 +6,13 @@ list for each firing of that node, when that firing and everything that came of 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
-if TYPE_CHECKING:
-    from services.execution.engine.plan import Link
+from services.execution.engine.plan import Gather
 
 # The firings of sources that something came of, as (node's place in the graph, firing's index).
 Origins: TypeAlias = frozenset[tuple[int, int]]
 NO_ORIGINS: Origins = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class Gather:
-    """A pin whose values are gathered: the link over which its lists go, the nodes upstream of it, and the source by its place in the
-    graph, if there is one. `is_astray` says that a source is named that is not upstream.
-    """
-
-    link: "Link"
-    upstream: frozenset[int]
-    source: int | None = None
-    is_astray: bool = False
 
 
 class Gathered:

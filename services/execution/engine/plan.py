@@ -10,7 +10,6 @@ from services.block.sdk.inputs import InputPlan, NotReady, Prepared, input_plan
 from services.block.sdk.pins import TOOL_PIN, TOOL_PREFIX, base_name
 from services.block.sdk.policy import PLAIN, NodePolicy, PolicyError, node_policy
 from services.execution.engine.agents import AgentInputs, agent_call, agent_constants
-from services.execution.engine.gather import Gather
 
 # Routes are remembered per emitted pin. A block that makes up pin names without end must not fill the memory.
 _ROUTES_REMEMBERED = 256
@@ -31,6 +30,18 @@ class Link:
     sink_pin: str
     is_static: bool
     is_gathered: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Gather:
+    """A pin whose values are gathered: the link over which its lists go, the nodes upstream of it, and the source by its place in the
+    graph, if there is one. `is_astray` says that a source is named that is not upstream.
+    """
+
+    link: Link
+    upstream: frozenset[int]
+    source: int | None = None
+    is_astray: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

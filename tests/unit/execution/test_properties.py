@@ -14,11 +14,11 @@ from services.execution.engine.outcome import conclude
 from services.execution.engine.plan import Plan
 from services.execution.engine.state import Firing, State
 from services.execution.engine.status import Status
-from services.execution.engine.view import node_executions
 from services.execution.engine.waits import Course as Waited
 from services.execution.engine.waits import WaitKind, child_value, interruption_value, retry_value, timer_value
 from tests.unit.execution.graphs import EXECUTION_ID, Journal, plan
 from tests.unit.execution.model import Attempt, Model
+from tests.unit.execution.view import node_executions
 
 MOST_STEPS = 80
 VALUES = st.one_of(st.none(), st.integers(0, 9))

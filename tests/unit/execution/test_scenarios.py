@@ -12,9 +12,9 @@ from services.block.sdk import BlockRegistry
 from services.execution.engine.checks import problems
 from services.execution.engine.outcome import Conclusion, conclude
 from services.execution.engine.plan import Plan
-from services.execution.engine.view import node_executions
 from tests.unit.execution.graphs import link
 from tests.unit.execution.simulator import Simulation
+from tests.unit.execution.view import node_executions
 
 DATA = Path(__file__).parents[2] / "data" / "semantics" / "scenarios.json"
 SCENARIOS = {scenario["id"]: scenario for scenario in json.loads(DATA.read_text())["scenarios"]}
