@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
+from gateway.account import routes as account
 from gateway.channels import Channels
 from gateway.executions import Executions
 from gateway.identity import Visitor, bearer_of, identify
@@ -92,6 +93,7 @@ async def build(resources: Resources) -> AsyncIterator[Running]:
     app = Starlette(
         routes=[
             Route("/", root),
+            *account.ROUTES,
             *reference.ROUTES,
             Route("/v1/ws-tickets", gateway.issue_ticket, methods=["POST"]),
             WebSocketRoute("/v1/ws", gateway.serve_socket),

@@ -132,7 +132,9 @@ async def _signing_key(stack: Stack) -> SigningKey:
     port = next(process["address"] for process in stack.status["processes"] if process["kind"] == "postgres").rpartition(":")[2]
     connection = await asyncpg.connect(postgres.url(int(port), keys.postgres), server_settings={"role": role_of("auth")})
     try:
-        row = await connection.fetchrow("SELECT kid, sealed_key FROM auth.signing_key WHERE retire_time IS NULL")
+        row = await connection.fetchrow(
+            "SELECT kid, sealed_key FROM auth.signing_key WHERE activate_time <= now() ORDER BY activate_time DESC LIMIT 1"
+        )
     finally:
         await connection.close()
     assert row is not None
