@@ -1,6 +1,8 @@
 """Who is at the other end of a socket or of a request to the gateway itself."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 from mesh.call import Caller
 from mesh.errors import PermissionDeniedError, UnauthenticatedError
@@ -13,10 +15,13 @@ _BEARER = "bearer "
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Somebody who proved who they are. `expires_at` is when that proof ends, in seconds since the epoch."""
+    """Somebody who proved who they are. `expires_at` is when that proof ends, in seconds since the epoch; `ended` returns when it is
+    revoked before.
+    """
 
     caller: Caller
     expires_at: float
+    ended: Callable[[], Awaitable[None]]
 
 
 async def identify(verifier: Bearers, token: str) -> Visitor:
@@ -29,8 +34,8 @@ async def identify(verifier: Bearers, token: str) -> Visitor:
             f"The access token does not grant: {WATCH_SCOPE}.", reason="SCOPE_MISSING", metadata={"scopes": WATCH_SCOPE}
         )
     # The gateway calls services as itself, for this user.
-    caller = Caller(claims.user_id, claims.email, claims.scopes, "gateway", token)
-    return Visitor(caller, claims.expires_at)
+    caller = Caller(claims.user_id, claims.email, claims.scopes, "gateway", token, session_id=claims.session_id)
+    return Visitor(caller, claims.expires_at, partial(verifier.ended, claims.session_id))
 
 
 def bearer_of(authorization: str) -> str:

@@ -1,6 +1,7 @@
 """One WebSocket: reads commands, follows channels, writes frames; ends when its client goes, its token ends, or it reads too slowly."""
 
 import asyncio
+import math
 import time
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
@@ -95,8 +96,14 @@ class Socket:
                 raise CloseSocket(None) from None
 
     async def _expire(self) -> None:
-        await asyncio.sleep(max(0.0, self._visitor.expires_at - time.time()))
-        raise CloseSocket(UNAUTHENTICATED, "the access token has expired")
+        left_s = max(0.0, self._visitor.expires_at - time.time())
+        try:
+            # An API key may have no end.
+            async with asyncio.timeout(left_s if math.isfinite(left_s) else None):
+                await self._visitor.ended()
+        except TimeoutError:
+            raise CloseSocket(UNAUTHENTICATED, "the access token has expired") from None
+        raise CloseSocket(UNAUTHENTICATED, "the sign-in has ended")
 
     async def _obey(self, command: frames.Command) -> None:
         match command:

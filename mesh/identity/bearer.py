@@ -1,5 +1,6 @@
 """Whose a bearer token is, access token or API key: the one verifier of a process."""
 
+import asyncio
 from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -34,6 +35,7 @@ class Bearers:
         self._tokens = TokenVerifier(issuer, self._keys)
         self._api_keys = ApiKeyVerifier(self._ask)
         self._revoked: dict[str, None] = {}
+        self._waiting: dict[str, set[asyncio.Future[None]]] = {}
 
     async def verify(self, bearer: str) -> AccessClaims:
         """Raises UnauthenticatedError."""
@@ -50,6 +52,21 @@ class Bearers:
         if len(self._revoked) >= MAX_REVOKED:
             del self._revoked[next(iter(self._revoked))]
         self._revoked[id] = None
+        for waiter in self._waiting.get(id, ()):
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def ended(self, id: str) -> None:
+        """Waits until news come that the sign-in or the API key with this id is revoked: for what lives longer than one call."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiters = self._waiting.setdefault(id, set())
+        waiters.add(waiter)
+        try:
+            await waiter
+        finally:
+            waiters.discard(waiter)
+            if not waiters:
+                self._waiting.pop(id, None)
 
     def missed_news(self) -> None:
         """Revocations may have been missed."""

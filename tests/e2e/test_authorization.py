@@ -197,7 +197,10 @@ def test_what_is_for_services_is_closed_to_clients(world: World, method: Method)
 def test_what_is_anothers_does_not_exist(world: World, method: Method) -> None:
     if any(scope.startswith("admin:") for scope in method.scopes):
         pytest.skip("administrators see what is others'")
-    ids = {name: world.ann_owns[name] for name in _ids(method) if name not in OF_NOBODY}
+    wanted = [name for name in _ids(method) if name not in OF_NOBODY]
+    unknown = [name for name in wanted if name not in world.ann_owns]
+    assert not unknown, f"say whose {unknown} are: give Ann one of them, or name them in OF_NOBODY"
+    ids = {name: world.ann_owns[name] for name in wanted}
     named = {field.name for field in method.request_descriptor.fields}
     samples = {name: value for name, value in SAMPLES.items() if name in named}
     request = ParseDict({**samples, **ids}, method.request_type())

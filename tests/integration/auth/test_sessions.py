@@ -9,6 +9,7 @@ from uuid import uuid4
 import httpx
 import pytest
 import pytest_asyncio
+from websockets.asyncio.client import connect
 
 from mesh.host import find_services, hosted
 from mesh.settings import Settings
@@ -21,10 +22,10 @@ _DEADLINE_S = 10.0
 
 @pytest_asyncio.fixture(scope="module")
 async def rest(migrated: Settings) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of a process with auth and user."""
+    """A client of a process with auth, user and the gateway."""
     settings = migrated.model_copy(update={"owner_email": _BOSS})
     async with (
-        hosted(find_services(["auth", "user"]), settings) as host,
+        hosted(find_services(["auth", "user", "gateway"]), settings) as host,
         httpx.AsyncClient(base_url=f"http://{host.http_address}") as client,
     ):
         yield client
@@ -105,6 +106,22 @@ async def test_all_devices_are_signed_out_at_once(rest: httpx.AsyncClient, phone
         assert not await phone.is_out()
     else:
         await phone.wait_until_out()
+
+
+async def test_a_socket_ends_with_the_session_or_the_key_that_opened_it(rest: httpx.AsyncClient, phone: Device) -> None:
+    key = (await phone.call("POST", "/v1/api_keys", {"name": "ci"})).json()
+    laptop = await _sign_in(rest, phone.email, "Laptop/1")
+    url = f"ws://{rest.base_url.host}:{rest.base_url.port}/v1/ws"
+    by_key = {"authorization": f"Bearer {key['secret']}"}
+    async with connect(url, additional_headers=laptop.headers) as first, connect(url, additional_headers=by_key) as second:
+        for socket in (first, second):
+            await socket.send('{"id": "1", "method": "ping"}')
+            assert "pong" in str(await socket.recv())
+        await phone.call("POST", "/v1/auth/sessions:end_all", {"keep_current": True})
+        await phone.call("DELETE", f"/v1/api_keys/{key['api_key']['id']}")
+        async with asyncio.timeout(_DEADLINE_S):
+            await asyncio.gather(first.wait_closed(), second.wait_closed())
+        assert (first.close_code, second.close_code) == (4001, 4001)
 
 
 async def test_a_new_password_signs_all_other_devices_out(rest: httpx.AsyncClient, phone: Device) -> None:

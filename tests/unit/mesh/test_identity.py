@@ -1,5 +1,6 @@
 """Tokens: what is accepted, what is refused, and how often keys are fetched."""
 
+import asyncio
 import base64
 import json
 import time
@@ -11,6 +12,7 @@ from joserfc.jwk import ECKey, OctKey
 
 from mesh.errors import UnauthenticatedError, UnavailableError
 from mesh.identity.access_token import AUDIENCE, Jwk, TokenVerifier
+from mesh.identity.bearer import Bearers
 from mesh.identity.service_token import ServiceTokens
 
 ISSUER = "https://issuer.test"
@@ -198,3 +200,19 @@ def test_service_tokens_of_another_mesh_or_another_time(monkeypatch: pytest.Monk
 def test_a_short_key_is_refused() -> None:
     with pytest.raises(ValueError, match="32 bytes"):
         ServiceTokens(b"short")
+
+
+async def test_what_is_revoked_ends_at_once_for_those_who_wait() -> None:
+    bearers = Bearers(ISSUER, _nobody)
+    waiting = [asyncio.create_task(bearers.ended(session)) for session in ("s1", "s1", "s2")]
+    await asyncio.sleep(0)
+    bearers.revoke("s1")
+    await asyncio.gather(*waiting[:2])
+    assert not waiting[2].done()
+    waiting[2].cancel()
+    await asyncio.gather(waiting[2], return_exceptions=True)
+    bearers.revoke("s2")
+
+
+def _nobody() -> Any:
+    raise AssertionError("not asked")
