@@ -18,6 +18,8 @@ EDGE = "edge"
 # Names the user that an administrator acts for, and the scope that this takes.
 ON_BEHALF_OF = "x-treadle-on-behalf-of"
 IMPERSONATE_SCOPE = "admin:impersonate"
+# What only the person themselves may do: a key or a link made for them would let the administrator go on unseen.
+PERSONAL_SCOPE = "accounts:write"
 
 _BEARER = "bearer "
 
@@ -85,6 +87,8 @@ class Auth:
     def _on_behalf(self, actor: Caller, user_id: str, method: Method) -> Caller:
         if IMPERSONATE_SCOPE not in actor.scopes:
             raise _denied("Only an administrator may act for others.", "SCOPE_MISSING", method, scopes=IMPERSONATE_SCOPE)
+        if PERSONAL_SCOPE in method.scopes:
+            raise _denied("Nobody may do this for others.", "PERSONAL", method, scopes=PERSONAL_SCOPE)
         if not self._is_recorded:
             raise _denied("Acting for others is not recorded here, so it is refused.", "NOT_RECORDED", method)
         if not _is_uuid(user_id):

@@ -174,8 +174,9 @@ class Provider:
         except (httpx.HTTPError, ValueError) as error:
             _log.warning("oidc_provider_away", issuer=self._settings.issuer, fault=type(error).__name__)
             raise errors.oidc_away() from error
-        if response.is_client_error and verb == "POST":
-            # The code is used, over, or another's.
+        if response.is_client_error and verb == "POST" and isinstance(document, dict):
+            # The code is used, over, or another's; or the provider does not know us.
+            _log.warning("oidc_code_refused", issuer=self._settings.issuer, error=str(document.get("error", ""))[:100])
             raise errors.oidc_login_invalid()
         if response.status_code != _OK or not isinstance(document, dict):
             _log.warning("oidc_provider_away", issuer=self._settings.issuer, status=response.status_code)

@@ -9,6 +9,7 @@ from treadle.user.v1.user_service_pb2 import GetMeResponse
 from mesh import errors
 from mesh.call import Call, Caller
 from mesh.chain.auth import ON_BEHALF_OF, Auth
+from mesh.contract import methods
 from mesh.errors import TreadleError
 from mesh.identity.service_token import HEADER, ServiceTokens
 from tests.unit.mesh.chains import ALL_SCOPES, GET_JWKS, GET_ME, SERVICE_KEY, KnownUsers, claims, unary
@@ -50,3 +51,13 @@ async def test_what_is_open_to_every_service_is_not_open_to_the_edge_by_that(wor
     await unary(inner, ok, {HEADER: ServiceTokens(SERVICE_KEY).token(workload)}, [Auth(KnownUsers(), ServiceTokens(SERVICE_KEY))])
     with pytest.raises(errors.PermissionDeniedError):
         await unary(inner, ok, {}, [Auth(KnownUsers(), ServiceTokens(SERVICE_KEY))])
+
+
+async def test_nobody_makes_keys_or_links_for_others() -> None:
+    create = methods()["/treadle.auth.v1.ApiKeyService/CreateApiKey"]
+    users = KnownUsers(admin=claims(*ALL_SCOPES, "admin:impersonate", user_id="boss"))
+    auth = Auth(users, ServiceTokens(SERVICE_KEY), is_recorded=True)
+    metadata = {"authorization": "Bearer admin", ON_BEHALF_OF: "0198c0de-0000-7000-8000-000000000002"}
+    with pytest.raises(errors.PermissionDeniedError) as caught:
+        await unary(create, ok, metadata, [auth])
+    assert caught.value.reason == "PERSONAL"
