@@ -12,6 +12,7 @@ from mesh.chain.deadline import Deadlines, Within, overdue
 from mesh.chain.element import Check, Element, Leave, Link
 from mesh.contract import ContractError, Method, methods_of, services
 from mesh.errors import TreadleError, UnavailableError
+from mesh.identity.access_token import token_revoked
 
 UnaryHandler = Callable[[Message, Call], Awaitable[Message]]
 StreamHandler = Callable[[Message, Call], AsyncIterator[Message]]
@@ -31,6 +32,8 @@ class Dispatcher:
         self._checks = [link.check for link in self.chain if isinstance(link, Check)]
         self._deadlines = Deadlines()
         self._steps: set[Within] = set()
+        # Streams that are open, by the identity of their calls.
+        self._open: dict[int, Call] = {}
         self._stopping = False
         # What `/healthz` answers; the host keeps it true to its health.
         self.is_serving = True
@@ -72,6 +75,7 @@ class Dispatcher:
             with self._deadlines.within(call):
                 request = await self._enter(call, read, leaves)
                 responses = cast(StreamHandler, self._handlers[call.method.full_name])(request, call)
+            self._open[id(call)] = call
             async with aclosing(cast(Any, responses)):
                 while (response := await self._next(call, responses)) is not None:
                     yield response
@@ -83,6 +87,8 @@ class Dispatcher:
             raise error from raised
         else:
             _leave(leaves, None)
+        finally:
+            self._open.pop(id(call), None)
 
     def set_serving(self, is_serving: bool) -> None:
         """Sets `is_serving`."""
@@ -93,6 +99,15 @@ class Dispatcher:
         self._stopping = True
         for step in self._steps:
             step.interrupt(_stopping())
+
+    def end_streams_of(self, session_id: str) -> None:
+        """Ends the streams that were opened by a sign-in, or by an API key, that is revoked."""
+        for call in self._open.values():
+            if call.caller.session_id == session_id:
+                call.deadline, call.late = time.monotonic(), token_revoked()
+        for step in self._steps:
+            if step.call.caller.session_id == session_id:
+                step.be_late()
 
     async def _enter(self, call: Call, read: Read, leaves: list[Leave]) -> Message:
         for enter in self._enters:

@@ -117,7 +117,12 @@ async def hosted(services: Sequence[Service], settings: Settings) -> AsyncIterat
         )
         clients.serve_here(dispatcher)
         bearers = resources.bearers
-        await stack.enter_async_context(listening(_bus_client(resources), bearers.revoke, bearers.missed_news))
+
+        def revoke(id: str) -> None:
+            bearers.revoke(id)
+            dispatcher.end_streams_of(id)
+
+        await stack.enter_async_context(listening(_bus_client(resources), revoke, bearers.missed_news))
         for service, item in zip(services, running, strict=True):
             health.watch(Watched((service.name, *item.servicers), service.needs, item.is_healthy))
         grpc_door.add(dispatcher)

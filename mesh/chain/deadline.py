@@ -106,6 +106,11 @@ class Within:
         if task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
             raise self._error from None
 
+    @property
+    def call(self) -> Call:
+        """The call whose deadline it is."""
+        return self._call
+
     def be_late(self) -> None:
         """Ends it as the call says it ends at its deadline."""
         self.interrupt(overdue(self._call))

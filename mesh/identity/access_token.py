@@ -120,6 +120,11 @@ class TokenVerifier:
         return AccessClaims(user_id, str(claims.get("email", "")), scopes, float(expires_at), str(claims.get("sid", "")))
 
 
+def token_revoked() -> UnauthenticatedError:
+    """The sign-in that the token belongs to has ended."""
+    return UnauthenticatedError("This sign-in has ended; sign in again.", reason="TOKEN_REVOKED")
+
+
 def token_expired() -> UnauthenticatedError:
     """The token was good, and is no longer."""
     return UnauthenticatedError("The access token has expired.", reason="TOKEN_EXPIRED")

@@ -10,8 +10,7 @@ from treadle.auth.v1.api_key_service_pb2_grpc import ApiKeyServiceStub
 from treadle.auth.v1.auth_service_pb2 import GetJwksRequest
 from treadle.auth.v1.auth_service_pb2_grpc import AuthServiceStub
 
-from mesh.errors import UnauthenticatedError
-from mesh.identity.access_token import AccessClaims, Jwk, TokenVerifier
+from mesh.identity.access_token import AccessClaims, Jwk, TokenVerifier, token_revoked
 from mesh.identity.api_key import PREFIX, ApiKeyVerifier
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ class Bearers:
             return await self._api_keys.verify(bearer)
         claims = await self._tokens.verify(bearer)
         if claims.session_id in self._revoked:
-            raise UnauthenticatedError("This sign-in has ended; sign in again.", reason="TOKEN_REVOKED")
+            raise token_revoked()
         return claims
 
     def revoke(self, id: str) -> None:

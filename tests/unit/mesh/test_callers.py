@@ -1,18 +1,23 @@
 """Who counts as the caller: users, administrators for users, and services."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 from dataclasses import replace
 
 import pytest
 from google.protobuf.message import Message
+from treadle.execution.v1.execution_service_pb2 import WatchExecutionResponse
 from treadle.user.v1.user_service_pb2 import GetMeResponse
 
 from mesh import errors
 from mesh.call import Call, Caller
 from mesh.chain.auth import ON_BEHALF_OF, Auth
 from mesh.contract import methods
+from mesh.dispatch import Dispatcher
 from mesh.errors import TreadleError
 from mesh.identity.service_token import HEADER, ServiceTokens
-from tests.unit.mesh.chains import ALL_SCOPES, GET_JWKS, GET_ME, SERVICE_KEY, KnownUsers, claims, unary
+from tests.unit.mesh.chains import ALL_SCOPES, GET_JWKS, GET_ME, SERVICE_KEY, WATCH, Handlers, KnownUsers, claims, given, unary
 
 
 async def ok(_: Message, __: Call) -> Message:
@@ -61,3 +66,37 @@ async def test_nobody_makes_keys_or_links_for_others() -> None:
     with pytest.raises(errors.PermissionDeniedError) as caught:
         await unary(create, ok, metadata, [auth])
     assert caught.value.reason == "PERSONAL"
+
+
+async def test_streams_end_with_the_sign_in_that_opened_them() -> None:
+    users = KnownUsers(
+        **{name: replace(claims(*ALL_SCOPES, user_id=name), session_id=session) for name, session in (("ann", "s1"), ("bob", "s2"))}
+    )
+    went_on = asyncio.Event()
+
+    async def handler(_: Message, __: Call) -> AsyncIterator[Message]:
+        yield WatchExecutionResponse()
+        await went_on.wait()
+        yield WatchExecutionResponse()
+
+    dispatcher = Dispatcher({WATCH.service: Handlers(**{WATCH.handler: handler})}, [Auth(users, ServiceTokens(SERVICE_KEY))])
+
+    async def watch(token: str) -> list[Message]:
+        call = dispatcher.new_call(WATCH, {"authorization": f"Bearer {token}"})
+        async with aclosing(dispatcher.stream(call, given(WATCH.request_type()))) as messages:
+            seen = []
+            async for message in messages:
+                seen.append(message)
+                started[token].set()
+            return seen
+
+    started = {"ann": asyncio.Event(), "bob": asyncio.Event()}
+    tasks = {name: asyncio.create_task(watch(name)) for name in started}
+    await asyncio.gather(*(event.wait() for event in started.values()))
+    await asyncio.sleep(0)
+    dispatcher.end_streams_of("s1")
+    with pytest.raises(errors.UnauthenticatedError) as caught:
+        await tasks["ann"]
+    assert caught.value.reason == "TOKEN_REVOKED"
+    went_on.set()
+    assert len(await tasks["bob"]) == 2
