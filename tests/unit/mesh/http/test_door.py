@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 import uuid
 from collections.abc import AsyncIterator
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from mesh.dispatch import Dispatcher
 from mesh.http import streaming
+from mesh.http_server import bind
 from tests.unit.mesh.http.handlers import Executions, Graphs
 
 JSON = {"content-type": "application/json"}
@@ -341,3 +343,10 @@ async def test_a_stopping_process_ends_its_streams_in_order(
         dispatcher.end_streams()
         lines = [json.loads(line) async for line in response.aiter_lines()]
     assert lines[-1]["error"]["details"][0]["reason"] == "STOPPING"
+
+
+def test_answers_do_not_wait_for_acknowledgements() -> None:
+    sock, _ = bind("127.0.0.1:0")
+    with sock:
+        # By this asyncio's own loop knows that Nagle's algorithm has to go.
+        assert sock.proto == socket.IPPROTO_TCP
