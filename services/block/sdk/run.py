@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import replace
+from dis import get_instructions
+from inspect import isasyncgenfunction
 from typing import Any
 
 from services.block.sdk.base import Block
@@ -15,6 +17,10 @@ from services.block.sdk.waits import Review, Timer, Wait
 
 # Errors go over links and into events and logs: those that quote a large value are cut.
 MAX_ERROR_CHARS = 2_000
+
+# What `await`, `async for` and `async with` are compiled to.
+_AWAITING = frozenset({"GET_AWAITABLE", "GET_AITER", "GET_ANEXT", "BEFORE_ASYNC_WITH"})
+_NEVER_AWAITS: dict[type[Block], bool] = {}
 
 
 class Suspended(Exception):  # noqa: N818 - a turn of events, not a fault
@@ -66,7 +72,7 @@ async def run_alone(block: Block, data: Mapping[str, Any], ctx: BlockContext) ->
 
 
 def run_now(block: Block, data: Mapping[str, Any], ctx: BlockContext) -> Iterator[tuple[str, Any]]:
-    """As `run_block`, without an event loop: for pure blocks, which never wait. Raises Suspended when one does."""
+    """As `run_block`, without an event loop: for blocks that never wait. Raises Suspended when one does."""
     emit = output_plan(block).emit
     try:
         generator = block.run(input_plan(block).model(data), ctx)
@@ -86,6 +92,15 @@ def run_now(block: Block, data: Mapping[str, Any], ctx: BlockContext) -> Iterato
         raise
     except Exception as error:
         raise as_block_error(error) from error
+
+
+def never_awaits(block: type[Block]) -> bool:
+    """True when the code of `run` has no place where it could wait for anything, so that running it without an event loop is the same."""
+    found = _NEVER_AWAITS.get(block)
+    if found is None:
+        awaits = any(step.opname in _AWAITING for step in get_instructions(block.run))
+        found = _NEVER_AWAITS[block] = isasyncgenfunction(block.run) and not awaits
+    return found
 
 
 def _abandon(step: Generator[Any, Any, Any]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from mesh.settings import Settings
 from services.block.sdk import Block, BlockContext, BlockError, Effect, Wait
 from services.block.sdk.policy import OnInterrupt
-from services.block.sdk.run import run_block, run_now, wait_of
+from services.block.sdk.run import never_awaits, run_block, run_now, wait_of
 from services.execution.engine.plan import Node
 from services.execution.engine.state import Firing
 
@@ -28,6 +28,11 @@ class NodeExecutor:
     def may_run_ahead(block: Block) -> bool:
         """True for blocks that run at once, on results still being committed: they would compute the same again."""
         return block.effect is Effect.PURE
+
+    @staticmethod
+    def never_awaits(firing: Firing) -> bool:
+        """True for blocks that an event loop could not interrupt anyway."""
+        return firing.node.block is not None and never_awaits(type(firing.node.block))
 
     @staticmethod
     def on_interrupt(node: Node) -> OnInterrupt:
@@ -66,7 +71,7 @@ class NodeExecutor:
         return next((vector.outputs for vector in block.vectors if not vector.error), ())
 
     def now(self, firing: Firing, context: BlockContext) -> Iterator[tuple[str, Any]]:
-        """Runs a pure block as far as it is asked to. Raises BlockError, or Suspended when the block turns out to wait."""
+        """Runs a block that does not wait, as far as it is asked to. Raises BlockError, or Suspended when it turns out to wait."""
         return run_now(_block(firing), firing.node.call(firing.inputs), context)
 
     async def run(self, firing: Firing, context: BlockContext, emit: Emit) -> None:

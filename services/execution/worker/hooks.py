@@ -36,6 +36,11 @@ async def hook(name: str) -> None:
             await action()
 
 
+def is_armed(name: str) -> bool:
+    """Whether something is armed at `name`."""
+    return name in _armed
+
+
 def arm(name: str, action: Hook | None) -> None:
     """Puts `action` at `name`; None takes it away again. Raises ValueError for a point that is not there."""
     if name not in POINTS:

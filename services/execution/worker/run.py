@@ -1,8 +1,9 @@
 """One run on this worker: an actor that starts firings as they become ready and ends when there are none.
 
 The state runs ahead of the journal. Firings of pure blocks run on it at once. A firing with an effect is recorded as started and waits
-until that record, and so all that it depends on, is durable. When all that is left of a run waits for a person, a time or another run, it
-parks: the lease ends, and nothing of it stays in memory.
+until that record, and so all that it depends on, is durable. Then it runs on the spot, too, if its block never awaits anything, and else
+in a task. When all that is left of a run waits for a person, a time or another run, it parks: the lease ends, and nothing of it stays in
+memory.
 """
 
 import asyncio
@@ -11,6 +12,8 @@ from collections import deque
 from collections.abc import Awaitable, Iterator
 from dataclasses import dataclass
 from typing import Any
+
+from opentelemetry.trace import Span, use_span
 
 from mesh.logs import get_logger
 from services.block.sdk import BlockError, Child
@@ -21,7 +24,7 @@ from services.execution.engine.state import Firing, State
 from services.execution.engine.waits import child_value
 from services.execution.worker.endings import ending_of, parking_of
 from services.execution.worker.firings import Firings, now_us
-from services.execution.worker.hooks import hook
+from services.execution.worker.hooks import hook, is_armed
 from services.execution.worker.leases import Claim
 from services.execution.worker.limits import LimitReachedError, Limits
 from services.execution.worker.quarantine import GIVEN_UP, MAX_ATTEMPTS
@@ -41,7 +44,7 @@ MAX_AHEAD = 2000
 @dataclass(slots=True)
 class _Flow:
     """A firing at work on the spot: a pure block, or outputs that are known. The first `skip` of them are in the journal already, from an
-    earlier attempt; `left_s` is how long it may still run.
+    earlier attempt; `left_s` is how long it may still run. `span` is there when its start had to be durable.
     """
 
     firing: Firing
@@ -49,6 +52,7 @@ class _Flow:
     skip: int
     left_s: float = float("inf")
     count: int = 0
+    span: Span | None = None
 
 
 class Run:
@@ -69,6 +73,8 @@ class Run:
         self._firings.started = {firing.index: firing for firing in standing.cut_off}
         self._flow: _Flow | None = None
         self._tasks: dict[int, asyncio.Task[None]] = {}
+        # Their start is durable: they run on the spot, next.
+        self._due: deque[Firing] = deque()
         # Ready, but as many are at work as may be.
         self._throttled: deque[Firing] = deque()
         self._is_over = False
@@ -138,7 +144,12 @@ class Run:
     def _is_done(self) -> bool:
         if self._fault is not None:
             raise self._fault
-        return self._is_over or self.recorder.is_fenced or (self._is_stopping and not self._tasks)
+        return self._is_over or self.recorder.is_fenced or (self._is_stopping and not self._tasks and not self._is_bound())
+
+    def _is_bound(self) -> bool:
+        """True while something is to end here, on the spot, that no other worker may begin again."""
+        firings = [*self._due, self._flow.firing] if self._flow is not None and self._flow.span is not None else self._due
+        return any(self._executor.on_interrupt(firing.node) is not OnInterrupt.RETRY for firing in firings)
 
     def _resume(self) -> None:
         """Records that this worker has the run, and settles what the one before left at work."""
@@ -155,13 +166,16 @@ class Run:
         firings = self._firings
         try:
             self._take_answers()
-            while not self._is_stopping and not self._is_cancelled and self._limit is None:
+            while not self._is_cancelled and self._limit is None and (not self._is_stopping or self._is_bound()):
                 if self.recorder.ahead >= MAX_AHEAD:
                     return
                 if self._flow is None:
-                    if not firings.ready:
+                    if self._due:
+                        self._flow = self._begin_due(self._due.popleft())
+                    elif firings.ready:
+                        self._begin(firings.ready.popleft())
+                    else:
                         break
-                    self._begin(firings.ready.popleft())
                 if self._flow is not None:
                     self._go_on(self._flow)
                 if time.perf_counter() > until:
@@ -206,11 +220,16 @@ class Run:
             firings.start(firing)
             outputs = self._executor.now(firing, firings.context(firing))
             self._flow = _Flow(firing, outputs, firing.repeated, self._executor.timeout_s(node))
-        elif len(firings.held) + len(self._tasks) >= self._tools.settings.max_parallel_nodes:
+        elif len(firings.held) + len(self._due) + len(self._tasks) >= self._tools.settings.max_parallel_nodes:
             self._throttled.append(firing)
         else:
             firings.start(firing)
             firings.hold(firing)
+
+    def _begin_due(self, firing: Firing) -> _Flow:
+        outputs = self._executor.now(firing, self._firings.context(firing))
+        span = self._tools.tracer.start_span("engine.firing", attributes=self._attributes(firing))
+        return _Flow(firing, outputs, firing.repeated, self._executor.timeout_s(firing.node), span=span)
 
     def _known_outputs(self, firing: Firing) -> Iterator[tuple[str, Any]] | None:
         """What the firing gives without being run: as it did in an earlier run, or as it is taken to in a dry run."""
@@ -221,22 +240,17 @@ class Run:
 
     def _go_on(self, flow: _Flow) -> None:
         """Lets a firing emit until it ends, has emitted for long enough, or outpaces the database."""
-        began = time.perf_counter()
-        until = began + SLICE_S
-        firing = flow.firing
         self._flow = None
+        firing, span = flow.firing, flow.span
         try:
-            for pin, value in flow.outputs:
-                flow.count += 1
-                if flow.count > flow.skip:
-                    self._firings.emit(firing, pin, value)
-                now = time.perf_counter()
-                if now - began > flow.left_s:
-                    raise self._executor.too_long(firing.node)
-                if now > until or self.recorder.ahead >= MAX_AHEAD:
-                    flow.left_s -= now - began
-                    self._flow = flow
-                    return
+            if span is None:
+                is_done = self._emit_for_a_slice(flow)
+            else:
+                with use_span(span):
+                    is_done = self._emit_for_a_slice(flow)
+            if not is_done:
+                self._flow = flow
+                return
         except Suspended:
             # Not as pure as it says: run it as one that waits. What it emitted so far stands and is not repeated.
             self._spawn(firing)
@@ -244,13 +258,42 @@ class Run:
             self._firings.fail(firing, error)
         else:
             self._firings.complete(firing)
+        finally:
+            if span is not None and self._flow is not flow:
+                span.end()
+                self._admit()
+
+    def _emit_for_a_slice(self, flow: _Flow) -> bool:
+        """True when that was the last output."""
+        began = time.perf_counter()
+        until = began + SLICE_S
+        for pin, value in flow.outputs:
+            flow.count += 1
+            if flow.count > flow.skip:
+                self._firings.emit(flow.firing, pin, value)
+            now = time.perf_counter()
+            if now - began > flow.left_s:
+                raise self._executor.too_long(flow.firing.node)
+            if now > until or self.recorder.ahead >= MAX_AHEAD:
+                flow.left_s -= now - began
+                return False
+        return True
 
     def _on_advance(self) -> None:
         """After each commit: firings whose start is durable begin."""
         held, committed = self._firings.held, self.recorder.committed_seq
         while held and held[0][0] <= committed and not self._is_over:
-            self._spawn(held.popleft()[1])
+            firing = held.popleft()[1]
+            if firing.index not in self._firings.children and self._executor.never_awaits(firing) and not is_armed("node.start"):
+                self._due.append(firing)
+            else:
+                self._spawn(firing)
         self._wake.set()
+
+    def _admit(self) -> None:
+        """One less is at work."""
+        if self._throttled:
+            self._firings.ready.appendleft(self._throttled.popleft())
 
     def _hit(self, limit: LimitReachedError) -> None:
         self._limit = limit
@@ -264,9 +307,8 @@ class Run:
         self._tasks[firing.index] = asyncio.create_task(self._watch(firing, work), name=f"firing {firing.id}")
 
     async def _watch(self, firing: Firing, work: Awaitable[None]) -> None:
-        attributes = {"execution_id": self.claim.execution_id, "node_execution_id": firing.id, "block_id": firing.node.block_id}
         try:
-            with self._tools.tracer.start_as_current_span("engine.firing", attributes=attributes):
+            with self._tools.tracer.start_as_current_span("engine.firing", attributes=self._attributes(firing)):
                 await work
         except BlockError as error:
             self._firings.fail(firing, error)
@@ -276,9 +318,11 @@ class Run:
             self._fault = error
         finally:
             del self._tasks[firing.index]
-            if self._throttled:
-                self._firings.ready.appendleft(self._throttled.popleft())
+            self._admit()
             self._wake.set()
+
+    def _attributes(self, firing: Firing) -> dict[str, str]:
+        return {"execution_id": self.claim.execution_id, "node_execution_id": firing.id, "block_id": firing.node.block_id}
 
     async def _run_firing(self, firing: Firing) -> None:
         skip, count = firing.repeated, 0

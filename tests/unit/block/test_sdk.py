@@ -19,7 +19,7 @@ from services.block.sdk import (
     pin,
 )
 from services.block.sdk.inputs import NotReady, Prepared, input_plan
-from services.block.sdk.run import Suspended, run_block, run_now
+from services.block.sdk.run import Suspended, never_awaits, run_block, run_now
 
 CTX = BlockContext()
 
@@ -131,6 +131,25 @@ async def test_run_now_stops_at_a_wait_without_a_trace() -> None:
     with pytest.raises(Suspended):
         next(found)
     assert [item async for item in run_block(OddBlock(), {"what": "wait"}, CTX)] == [("number", 1), ("number", 2)]
+
+
+def test_only_a_generator_without_any_await_is_sure_never_to_await() -> None:
+    class Listening(SumBlock):
+        async def run(self, input: SumBlock.Input, ctx: BlockContext) -> BlockResult:
+            async for output in super().run(input, ctx):
+                yield output
+
+    class Locking(SumBlock):
+        async def run(self, input: SumBlock.Input, ctx: BlockContext) -> BlockResult:
+            async with asyncio.Lock():
+                yield "total", 0
+
+    class Handing(SumBlock):
+        def run(self, input: SumBlock.Input, ctx: BlockContext) -> BlockResult:
+            return super().run(input, ctx)
+
+    assert never_awaits(SumBlock)
+    assert not any(never_awaits(block) for block in (OddBlock, Listening, Locking, Handing))
 
 
 @pytest.mark.parametrize(
