@@ -85,7 +85,7 @@ def bind(address: str) -> tuple[socket.socket, str]:
         return sock, address
     host, _, port = address.rpartition(":")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # Where TCP is not named, asyncio's own loop leaves Nagle's algorithm on, and bodies wait 40 ms for the acknowledgement of their headers.
+    # Where TCP is not named, asyncio's own loop leaves Nagle's algorithm on, and a body waits 40 ms for its headers to be acknowledged.
     sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     # Not SO_REUSEPORT: two servers must not silently share a port.
     if os.name == "posix":
