@@ -112,6 +112,22 @@ class SpinBlock(Block):
             yield "value", input.value
 
 
+class PourBlock(Block):
+    """Touches the file and emits the numbers below `value`, all without awaiting anything."""
+
+    id = "pour"
+    effect = Effect.EFFECTFUL
+    Input = TouchBlock.Input
+    Output = TouchBlock.Output
+
+    async def run(self, input: TouchBlock.Input, ctx: BlockContext) -> BlockResult:
+        """One line per run: the firing."""
+        with Path(os.environ[FILE]).open("ab", buffering=0) as file:  # noqa: ASYNC230 - a line
+            file.write(f"{ctx.node_execution_id}\n".encode())
+        for number in range(int(input.value)):
+            yield "value", number
+
+
 class DripBlock(Block):
     """Emits the numbers below `value`, one after each pause. Running it again does no harm."""
 
@@ -129,5 +145,5 @@ class DripBlock(Block):
 
 def install() -> None:
     """Adds the blocks to this process."""
-    for block in (TouchBlock, PauseBlock, DripBlock, FlakyBlock, SpinBlock):
+    for block in (TouchBlock, PauseBlock, DripBlock, FlakyBlock, PourBlock, SpinBlock):
         BlockRegistry.installed().add(block)
