@@ -39,6 +39,10 @@ EXECUTION = Table(
     Column("lease_until", DateTime(timezone=True)),
     # Workers that have had it since a firing last ended, this one included: a run that kills its workers is given up.
     Column("attempts", Integer, nullable=False, server_default="0"),
+    # What became of it when its worker was lost (`worker/suspects.py`); empty while a worker has it. `losses` counts them, those beside a
+    # known suspect left out.
+    Column("verdict", Text, nullable=False, server_default=""),
+    Column("losses", Integer, nullable=False, server_default="0"),
     Column("cancel_requested", Boolean, nullable=False, server_default=text("false")),
     Column("dry_run", Boolean, nullable=False, server_default=text("false")),
     # Answers that came so far; a worker compares it with what it has read.
@@ -56,6 +60,8 @@ EXECUTION = Table(
     Column("depth", Integer, nullable=False, server_default="0"),
     Column("tree_count", Integer, nullable=False, server_default="1"),
     Column("retry_of", UUID),
+    # Which versions of the owner's agents stand for version 0, in the whole tree: a JSON object by graph id.
+    Column("agents", Text, nullable=False, server_default="{}"),
     Column("timezone", Text, nullable=False, server_default="UTC"),
     # Given up, and the dead letter not sent yet.
     Column("letter_due", Boolean, nullable=False, server_default=text("false")),
@@ -66,12 +72,14 @@ EXECUTION = Table(
     CheckConstraint("owner_id <> ''", name="execution_owner_check"),
     CheckConstraint("graph_id <> ''", name="execution_graph_check"),
     CheckConstraint("request_id <> ''", name="execution_request_check"),
+    CheckConstraint("verdict IN ('', 'LOST', 'SUSPECT', 'PROBATION')", name="execution_verdict_check"),
     CheckConstraint("status IN ('QUEUED','RUNNING','REVIEW','COMPLETED','TERMINATED','FAILED')", name="execution_status_check"),
     Index("execution_of_owner", "owner_id", text("create_time DESC"), text("id DESC")),
     Index("execution_queued", "owner_id", "create_time", postgresql_where=text("status = 'QUEUED'")),
     # Few rows at any time, and none of the columns that heartbeats and commits change; so in all of these.
     Index("execution_held", "owner_id", "worker_id", postgresql_where=text("status = 'RUNNING' AND worker_id <> ''")),
     Index("execution_due", "wake_time", postgresql_where=text("wake_time IS NOT NULL")),
+    Index("execution_children", "parent_id", "create_time", postgresql_where=text("parent_id IS NOT NULL")),
     Index("execution_open_children", "parent_id", postgresql_where=text("parent_id IS NOT NULL AND end_time IS NULL")),
     Index("execution_untold", "id", postgresql_where=text("parent_id IS NOT NULL AND end_time IS NOT NULL AND NOT parent_told")),
     Index("execution_letters", "id", postgresql_where=text("letter_due")),

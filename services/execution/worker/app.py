@@ -36,6 +36,7 @@ from services.execution.worker.manager import ExecutionManager
 from services.execution.worker.quarantine import Quarantine
 from services.execution.worker.replay import Replay
 from services.execution.worker.signals import Signals
+from services.execution.worker.suspects import Suspects
 from services.execution.worker.tools import Tools
 
 _log = get_logger("execution.worker")
@@ -90,7 +91,14 @@ class Worker:
             tools=tools,
         )
         quarantine = Quarantine(pool, self._publisher, settings.lease_s)
-        self._dispatcher = Dispatcher(self._manager, claims, Leases(pool, settings.lease_s), quarantine, settings)
+        self._dispatcher = Dispatcher(
+            manager=self._manager,
+            claims=claims,
+            suspects=Suspects(pool, self.id, settings.lease_s),
+            leases=Leases(pool, settings.lease_s),
+            quarantine=quarantine,
+            settings=settings,
+        )
         self._liveness = Liveness(settings.database_url.get_secret_value(), self.id, self._dispatcher.database_was_away)
         self._tasks: dict[str, asyncio.Task[None]] = {}
 

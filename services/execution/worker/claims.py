@@ -13,24 +13,22 @@ from dataclasses import dataclass
 import asyncpg
 
 from services.execution.worker.leases import Claim
-from services.execution.worker.liveness import LOCK_CLASS, LOCK_OF_WORKER
 
 # Longer than any of these takes: the database does not answer, and the caller tries again.
 _TIMEOUT_S = 5.0
-# A worker whose lock is gone is dead, or cut off from the database for a moment: then it renews its leases within this time.
-LOCK_GRACE_S = 1.0
 # Owners that one search for queued executions looks at; the next one goes on after them.
 _OWNERS_AT_ONCE = 64
 # A timer's message may come a little before its time by the database's clock; the run waits for the rest by itself.
 _EARLY_S = 0.2
 
-_GIVE = """
+GIVE = """
 UPDATE execution e SET
     status = 'RUNNING',
     epoch = e.epoch + 1,
     worker_id = $1,
     lease_until = now() + make_interval(secs => $2),
     wake_time = NULL,
+    verdict = '',
     attempts = e.attempts + 1,
     start_time = coalesce(e.start_time, clock_timestamp())
 FROM mine WHERE e.id = mine.id
@@ -48,7 +46,7 @@ _CLAIM = f"""
 WITH wanted AS (
     SELECT id, owner_id, status = 'QUEUED' AS is_new FROM execution
     WHERE id = ANY($5::text[]::uuid[]) AND (status = 'QUEUED' OR wake_time < now() + make_interval(secs => {_EARLY_S})
-        OR (status = 'RUNNING' AND worker_id <> '' AND lease_until < now()))
+        OR (status = 'RUNNING' AND worker_id <> '' AND verdict = 'LOST'))
     FOR UPDATE SKIP LOCKED
 ), busy AS ({_BUSY.format(owners="wanted")}
 ), mine AS (
@@ -58,7 +56,7 @@ WITH wanted AS (
     ) ranked
     WHERE NOT is_new OR (coalesce(everywhere, 0) + place <= $3 AND coalesce(here, 0) + place <= $4)
 )
-{_GIVE}
+{GIVE}
 """  # noqa: S608 - composed of constants
 
 # The owners are found by steps through the index, whatever the length of their queues.
@@ -84,24 +82,17 @@ WITH RECURSIVE steps AS (
 ), mine AS (
     SELECT e.id FROM chosen c JOIN execution e ON e.id = c.id WHERE e.status = 'QUEUED'
     ORDER BY c.rank, c.create_time LIMIT $5::int FOR UPDATE OF e SKIP LOCKED
-), given AS ({_GIVE})
+), given AS ({GIVE})
 SELECT (SELECT max(owner_id) FROM owners HAVING count(*) = {_OWNERS_AT_ONCE}) AS cursor, given.* FROM (SELECT) one LEFT JOIN given ON true
 """  # noqa: S608
 
 _CLAIM_LOST = f"""
-WITH alive AS (
-    SELECT objid FROM pg_locks l JOIN pg_database d ON d.oid = l.database
-    WHERE locktype = 'advisory' AND classid = {LOCK_CLASS} AND objsubid = 2 AND granted AND datname = current_database()
-), mine AS (
+WITH mine AS (
     SELECT id FROM execution
-    WHERE status = 'RUNNING' AND worker_id <> '' AND (
-        lease_until < now()
-        OR (lease_until < now() + make_interval(secs => $2::float8 - $4::float8)
-            AND {LOCK_OF_WORKER} NOT IN (SELECT objid::bigint FROM alive))
-    )
+    WHERE status = 'RUNNING' AND worker_id <> '' AND verdict = 'LOST'
     ORDER BY lease_until LIMIT $3 FOR UPDATE SKIP LOCKED
 )
-{_GIVE}
+{GIVE}
 """  # noqa: S608
 
 # Of those that have been due longest, each owner's first, then each owner's second.
@@ -113,7 +104,7 @@ WITH due AS (
     SELECT e.id FROM due d JOIN execution e ON e.id = d.id WHERE e.wake_time < now()
     ORDER BY d.place, d.wake_time LIMIT $3 FOR UPDATE OF e SKIP LOCKED
 )
-{_GIVE}
+{GIVE}
 """  # noqa: S608
 
 _DUE = "SELECT id::text FROM execution WHERE id = ANY($1::text[]::uuid[]) AND wake_time <= now()"
@@ -135,12 +126,11 @@ class Claims:
     def __init__(self, pool: asyncpg.Pool, worker_id: str, lease_s: float, limits: Limits) -> None:
         self._pool = pool
         self._for_us = worker_id, lease_s
-        self._lease_s = lease_s
         self._limits = limits.everywhere, limits.here
         self._cursor = ""
 
     async def claim(self, execution_ids: Sequence[str], *, with_queued: bool = True) -> list[Claim]:
-        """Claims those of the given executions that are due or have outlived their lease, and queued ones as their owners' limits allow."""
+        """Claims those of the given executions that are due or were given back, and queued ones as their owners' limits allow."""
         limits = self._limits if with_queued else (0, 0)
         rows = await self._pool.fetch(_CLAIM, *self._for_us, *limits, list(execution_ids), timeout=_TIMEOUT_S)
         return [Claim(*row) for row in rows]
@@ -152,9 +142,8 @@ class Claims:
         return [Claim(*tuple(row)[1:]) for row in rows if row[1] is not None]
 
     async def claim_lost(self, limit: int) -> list[Claim]:
-        """Claims executions whose lease ran out, or whose worker has died."""
-        grace_s = min(LOCK_GRACE_S, self._lease_s)
-        rows = await self._pool.fetch(_CLAIM_LOST, *self._for_us, limit, grace_s, timeout=_TIMEOUT_S)
+        """Claims executions that another worker lost or gave back, and that may run beside others."""
+        rows = await self._pool.fetch(_CLAIM_LOST, *self._for_us, limit, timeout=_TIMEOUT_S)
         return [Claim(*row) for row in rows]
 
     async def claim_due(self, limit: int) -> list[Claim]:

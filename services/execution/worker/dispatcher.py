@@ -13,7 +13,7 @@ from contextlib import suppress
 import nats.errors
 from nats.aio.msg import Msg
 
-from mesh.bus import Bus
+from mesh.bus import Bus, settled
 from mesh.group_commit import GroupCommit
 from mesh.ids import canonical_uuid
 from mesh.logs import get_logger
@@ -26,6 +26,7 @@ from services.execution.worker.leases import Claim, Leases
 from services.execution.worker.manager import ExecutionManager
 from services.execution.worker.pull import Pull
 from services.execution.worker.quarantine import Quarantine
+from services.execution.worker.suspects import Probation, Suspects
 
 _log = get_logger("execution.dispatcher")
 
@@ -38,15 +39,29 @@ _DRAIN = 256
 _MISSED_BEATS = 5
 _RETRY_S = 0.5
 _FINISH_S = 1.0
+_FLUSH_S = 5.0
+# A message that comes while a suspect is on probation goes to another worker, or comes again after this.
+_HAND_BACK_S = 0.25
 _BUS_AWAY = (OSError, TimeoutError, nats.errors.Error)
 
 
 class Dispatcher:
     """Claims executions for a manager, renews their leases, and passes on what callers want of them."""
 
-    def __init__(self, manager: ExecutionManager, claims: Claims, leases: Leases, quarantine: Quarantine, settings: Settings) -> None:
+    def __init__(
+        self,
+        *,
+        manager: ExecutionManager,
+        claims: Claims,
+        suspects: Suspects,
+        leases: Leases,
+        quarantine: Quarantine,
+        settings: Settings,
+    ) -> None:
         self._manager = manager
         self._claims = claims
+        self._suspects = suspects
+        self._probation: Probation | None = None
         self._leases = leases
         self._quarantine = quarantine
         self._settings = settings
@@ -121,11 +136,17 @@ class Dispatcher:
         if bus is not None and bus.is_connected:
             for execution_id in released:
                 await bus.nc.publish(DISPATCH_RUN, execution_id.encode())
-            await bus.nc.flush()
+            with suppress(*_BUS_AWAY):
+                await settled(bus.nc, _FLUSH_S)
+
+    @property
+    def _free(self) -> int:
+        """Executions that may be accepted now: none beside a suspect."""
+        return 0 if self._probation is not None else self._manager.free
 
     def _wanted(self) -> int:
         """Messages that may come now."""
-        return _DRAIN if self._behind.is_set() else self._manager.free
+        return _DRAIN if self._behind.is_set() and self._probation is None else self._free
 
     async def _claim(self, messages: list[Msg]) -> None:
         found = (canonical_uuid(message.data.decode(errors="replace")) for message in messages)
@@ -134,7 +155,8 @@ class Dispatcher:
             async with self._claiming:
                 # What is queued gets its turn by the refill; what goes on (it was parked, or released) is still taken from here.
                 is_behind = self._behind.is_set()
-                fitting = ids[: self._manager.free]
+                is_handed_back = self._probation is not None
+                fitting = ids[: self._free]
                 if fitting:
                     await hook("claim.before")
                     claims = await self._claims.claim(fitting, with_queued=not is_behind)
@@ -152,14 +174,14 @@ class Dispatcher:
         await hook("ack.before")
         for message in messages:
             try:
-                await message.ack()
+                await (message.nak(_HAND_BACK_S) if is_handed_back else message.ack())
             except _BUS_AWAY:
                 return
 
     async def _refill(self) -> float:
         """Claims for all free slots. Returns how long to wait before the next time."""
         async with self._claiming:
-            free = self._manager.free
+            free = self._free
             if free <= 0:
                 return REFILL_S
             claims = await self._claims.claim_queued(free)
@@ -169,19 +191,39 @@ class Dispatcher:
         return REFILL_S if claims else _IDLE_REFILL_S
 
     async def _sweep(self) -> None:
-        is_steady = time.monotonic() >= self._steady_from
+        if time.monotonic() >= self._steady_from:
+            await self._suspects.judge()
         async with self._claiming:
-            free = self._manager.free
-            lost = await self._claims.claim_lost(free) if free > 0 and is_steady else []
+            await self._go_on_with_suspects()
+            free = self._free
+            lost = await self._claims.claim_lost(free) if free > 0 else []
             await self._accept(lost)
             # While others wait in the queue, those that go on leave them half of what is free.
-            free = self._manager.free
+            free = self._free
             due = await self._claims.claim_due((free + 1) // 2 if self._behind.is_set() else free) if free > 0 else []
             await self._accept(due)
         if lost or due:
             _log.info("swept", lost=len(lost), due=len(due))
         if not self._behind.is_set() and await self._claims.is_any_queued(QUEUED_FOR_S):
             self._fall_behind()
+
+    async def _go_on_with_suspects(self) -> None:
+        """Ends a probation whose time is over, and takes the next suspect if there is one for us."""
+        last = self._probation
+        if last is not None:
+            is_here = (last.claim.execution_id, last.claim.epoch) in self._manager.held
+            if is_here and not last.is_over:
+                return
+            if is_here:
+                await self._suspects.acquit(last)
+            self._probation = None
+            # The pull waits for this to ask for messages again.
+            self._manager.slot_freed.set()
+        if self._manager.free > 0:
+            self._probation = await self._suspects.claim(is_idle=not self._manager.held)
+            if self._probation is not None:
+                _log.warning("suspect_claimed", execution_id=self._probation.claim.execution_id, attempts=self._probation.claim.attempts)
+                await self._accept([self._probation.claim])
 
     async def _accept(self, claims: list[Claim]) -> None:
         self._manager.accept([claim for claim in claims if not self._quarantine.is_due(claim)])

@@ -38,7 +38,8 @@ WITH held AS (
     WHERE e.status = 'RUNNING' AND e.worker_id <> ''
     ORDER BY e.id FOR UPDATE OF e
 )
-UPDATE execution e SET lease_until = now() - interval '1 microsecond', attempts = greatest(e.attempts - 1, 0)
+UPDATE execution e SET lease_until = now() - interval '1 microsecond', attempts = greatest(e.attempts - 1, 0),
+    verdict = CASE WHEN e.verdict = 'PROBATION' THEN 'SUSPECT' ELSE 'LOST' END
 FROM held WHERE e.id = held.id
 RETURNING e.id::text
 """

@@ -12,6 +12,7 @@ REPLACE = "7e7c87ab-3469-4bcc-9abe-67705091b713"
 TOUCH = "touch"
 PAUSE = "pause"
 DRIP = "drip"
+POISON = "poison"
 
 
 def node(id: str, block_id: str, **constants: Any) -> dict[str, Any]:

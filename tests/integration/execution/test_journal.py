@@ -33,8 +33,8 @@ def entry(claim: Any, seq: int, text: str = "[[2,1]]", **more: Any) -> Entry:
 
 
 async def expire(lab: Lab, execution_id: str) -> None:
-    """Lets the lease run out."""
-    await lab.pool.execute("UPDATE execution SET lease_until = now() - interval '1 s' WHERE id = $1", execution_id)
+    """Lets the lease run out, as another worker finds it."""
+    await lab.pool.execute("UPDATE execution SET lease_until = now() - interval '1 s', verdict = 'LOST' WHERE id = $1", execution_id)
 
 
 async def test_the_second_writer_is_refused(lab: Lab) -> None:

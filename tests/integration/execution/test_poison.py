@@ -3,6 +3,7 @@
 import asyncio
 import json
 import subprocess
+import time
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from mesh.streams import DEAD_LETTER_RUN, DEAD_LETTERS, DISPATCH, DISPATCH_RUN
 from services.execution.engine.events import EventKind
 from services.execution.worker.pull import CONSUMER
 from tests.integration.execution.conftest import Lab
-from tests.integration.execution.graphs import PAUSE, chain
+from tests.integration.execution.graphs import PAUSE, POISON, chain
 
 TRIES = 5
 
@@ -86,3 +87,45 @@ async def test_a_message_that_is_no_id_is_dropped(lab: Lab) -> None:
         await lab.ended(await lab.start(chain(1), X=1))
         look = lambda: bus.js.consumer_info(DISPATCH, CONSUMER)  # noqa: E731
         await lab.until(look, lambda info: info.num_pending == info.num_ack_pending == 0)
+
+
+async def kept_alive(lab: Lab, count: int, **changes: Any) -> None:
+    """Workers that are started again whenever they die, until cancelled."""
+
+    async def one() -> None:
+        while True:
+            with lab.worker_process(**changes) as process:
+                await asyncio.to_thread(process.wait)
+
+    await asyncio.gather(*(one() for _ in range(count)))
+
+
+# Up to eleven starts of a worker, one after the other, on a machine that does other things as well.
+@pytest.mark.timeout(150)
+async def test_one_users_poison_fails_alone_and_the_long_runs_of_another_go_on(lab: Lab) -> None:
+    """Two workers hold ten runs that take their time when the poison comes."""
+    long = await lab.graph(chain(1, PAUSE, seconds=12.0))
+    innocent = [(await lab.create(long, X=at)).record.id for at in range(10)]
+    keeping = asyncio.create_task(kept_alive(lab, 2))
+    try:
+        query = "SELECT count(*) FROM execution WHERE id = ANY($1::uuid[]) AND status = 'RUNNING' AND last_seq > 3"
+        await lab.until(lambda: lab.pool.fetchval(query, innocent), lambda count: count == len(innocent))
+        poison = await lab.start(chain(1, POISON), X=1)
+        began = time.monotonic()
+        record = await lab.ended(poison, within_s=60)
+        took_s = time.monotonic() - began
+        assert record.status == "FAILED"
+        kinds = [line.kind for line in await lab.journal(poison)]
+        starts = kinds.count(EventKind.EXECUTION_STARTED) + kinds.count(EventKind.EXECUTION_RESUMED)
+        # The last one only ends it.
+        assert starts == TRIES + 1
+        for execution_id in innocent:
+            assert (await lab.ended(execution_id, within_s=60)).outcome == "SUCCEEDED"
+            resumed = [line.kind for line in await lab.journal(execution_id)].count(EventKind.EXECUTION_RESUMED)
+            assert resumed <= 5
+        await lab.until(lambda: letters(lab, poison), bool)
+        assert [len(await letters(lab, execution_id)) for execution_id in (poison, *innocent)] == [1] + [0] * len(innocent)
+        assert took_s < 30
+    finally:
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)

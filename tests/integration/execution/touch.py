@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,20 @@ class PourBlock(Block):
             yield "value", number
 
 
+class PoisonBlock(Block):
+    """Kills the process that runs it."""
+
+    id = "poison"
+    effect = Effect.IDEMPOTENT
+    Input = TouchBlock.Input
+    Output = TouchBlock.Output
+
+    async def run(self, input: TouchBlock.Input, ctx: BlockContext) -> BlockResult:
+        """Does not return."""
+        os.kill(os.getpid(), signal.SIGKILL)
+        yield "value", input.value
+
+
 class DripBlock(Block):
     """Emits the numbers below `value`, one after each pause. Running it again does no harm."""
 
@@ -145,5 +160,5 @@ class DripBlock(Block):
 
 def install() -> None:
     """Adds the blocks to this process."""
-    for block in (TouchBlock, PauseBlock, DripBlock, FlakyBlock, PourBlock, SpinBlock):
+    for block in (TouchBlock, PauseBlock, DripBlock, FlakyBlock, PourBlock, PoisonBlock, SpinBlock):
         BlockRegistry.installed().add(block)
