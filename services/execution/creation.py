@@ -20,7 +20,7 @@ _log = get_logger("execution.creation")
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A request to run a graph version, checked. `inputs` and `input_masks` are JSON text."""
+    """A request to run a graph version, checked. `inputs`, `input_masks` and `agents` are JSON text."""
 
     owner_id: str
     graph_id: str
@@ -32,6 +32,7 @@ class Wanted:
     request_hash: str
     timezone: str = "UTC"
     retry_of: str | None = None
+    agents: str = "{}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,7 @@ class Creation:
             events=write_row([line]),
             timezone=wanted.timezone,
             retry_of=wanted.retry_of,
+            agents=wanted.agents,
         )
         pending = _Pending(new, asyncio.get_running_loop().create_future())
         self._group.add(pending)

@@ -28,11 +28,25 @@ TRUST_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class GraphVersion:
-    """A version of a graph that can be run."""
+    """A version of a graph that can be run. `agents` (JSON text, an object by graph id) says which versions of the caller's agents stand for
+    version 0.
+    """
 
     graph_id: str
     version: int
     plan: Plan
+    agents: str = "{}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A compiled version, the agents that its nodes run (as node id, graph id, version), and the message it came in: agents may be embedded
+    there.
+    """
+
+    graph: pb.Graph
+    plan: Plan
+    calls: tuple[tuple[str, str, int], ...]
 
 
 class Graphs:
@@ -44,69 +58,76 @@ class Graphs:
         self._registry = registry
         self._stub: Any = None
         # Compiled versions, and until when (on the monotonic clock) an owner's named version is taken to be there.
-        self._kept: OrderedDict[tuple[str, int], GraphVersion] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, int], _Kept] = OrderedDict()
         self._trusted: OrderedDict[tuple[str, str, int], float] = OrderedDict()
 
     async def get(self, owner_id: str, graph_id: str, version: int) -> GraphVersion:
-        """The caller's graph, in the active version when `version` is 0; its snapshot, and those of the agents that it runs, are stored
-        when this returns.
+        """The caller's graph, in the active version when `version` is 0, and so the agents that it runs; snapshots of all are stored when
+        this returns.
 
         Raises NotFoundError (GRAPH_NOT_FOUND), InvalidArgumentError (GRAPH_INVALID, also when it runs an agent that is not there),
         UnavailableError.
         """
-        trusted_until = self._trusted.get((owner_id, graph_id, version), 0.0)
-        kept = self._kept.get((graph_id, version))
-        if kept is None or time.monotonic() > trusted_until:
+        kept = await self._version(owner_id, graph_id, version)
+        agents = await self._active_agents(owner_id, kept) if kept.calls else {}
+        return GraphVersion(kept.graph.id, kept.graph.version, kept.plan, jsontext.dumps(agents))
+
+    async def _version(self, owner_id: str, graph_id: str, version: int) -> _Kept:
+        """A version of the caller's graph. Which one is active is asked each time, a named one now and then."""
+        key = graph_id, version
+        kept = self._kept.get(key)
+        if kept is None or time.monotonic() > self._trusted.get((owner_id, *key), 0.0):
             answer = await self._graph_service().GetGraph(pb.GetGraphRequest(graph_id=graph_id, version=version))
-            kept = await self._keep(owner_id, answer.graph)
-        self._kept.move_to_end((kept.graph_id, kept.version))
+            kept = await self._keep(owner_id, answer.graph, answer.graph.id)
+            self._trusted[owner_id, graph_id, kept.graph.version] = time.monotonic() + TRUST_S
+            while len(self._trusted) > MAX_KEPT:
+                self._trusted.popitem(last=False)
         return kept
 
-    async def _keep(self, owner_id: str, graph: pb.Graph) -> GraphVersion:
-        key = graph.id, graph.version
-        self._trusted[owner_id, *key] = time.monotonic() + TRUST_S
+    async def _keep(self, owner_id: str, graph: pb.Graph, stored_id: str) -> _Kept:
+        key = stored_id, graph.version
         kept = self._kept.get(key)
         if kept is None:
             text = document_text(graph)
             plan = Plan.compile(jsontext.loads(text), self._registry)
-            await self._keep_agents(owner_id, graph, plan)
-            await self._repository.put_snapshot(graph.id, graph.version, owner_id, text)
-            kept = self._kept[key] = GraphVersion(graph.id, graph.version, plan)
-        for store in (self._kept, self._trusted):
-            while len(store) > MAX_KEPT:
-                store.popitem(last=False)
+            await self._repository.put_snapshot(stored_id, graph.version, owner_id, text)
+            kept = self._kept[key] = _Kept(graph, plan, tuple(_calls(plan)))
+            while len(self._kept) > MAX_KEPT:
+                self._kept.popitem(last=False)
+        else:
+            self._kept.move_to_end(key)
         return kept
 
-    async def _keep_agents(self, owner_id: str, top: pb.Graph, plan: Plan) -> None:
-        """Stores a snapshot of every agent that can be reached from a graph: embedded in it, or the caller's own."""
-        seen = {(top.id, top.version, top.id, top.version)}
-        # A plan, the graph in which its agents may be embedded, and where it is, for people.
-        waiting = [(plan, top, "")]
+    async def _active_agents(self, owner_id: str, root: _Kept) -> dict[str, int]:
+        """Makes every agent ready that can be reached from a graph: embedded in it, or the caller's own. Returns the active versions of
+        those that are run in whatever version is active.
+        """
+        active: dict[str, int] = {}
+        seen = {(root.graph.id, root.graph.version, root.graph.id, root.graph.version)}
+        # A graph, the one in which its agents may be embedded, and where it is, for people.
+        waiting = [(root, root.graph, "")]
         missing: list[Violation] = []
         while waiting:
-            plan, top, inside = waiting.pop()
-            for node_id, agent in _agents(plan):
-                if (top.id, top.version, *agent) in seen:
+            caller, top, inside = waiting.pop()
+            for node_id, graph_id, version in caller.calls:
+                if (top.id, top.version, graph_id, version) in seen:
                     continue
-                seen.add((top.id, top.version, *agent))
-                found = _embedded(top, *agent)
-                try:
-                    graph = found or await self._own_graph(*agent)
-                except NotFoundError:
-                    missing.append(Violation(f"nodes.{node_id}.graph_id", f"there is no agent {agent[0]}{inside}"))
-                    continue
-                text = document_text(graph)
-                nested = Plan.compile(jsontext.loads(text), self._registry)
-                stored_id = graph.id if found is None else embedded_id(top.id, top.version, graph.id)
-                await self._repository.put_snapshot(stored_id, graph.version, owner_id, text)
-                waiting.append((nested, graph if found is None else top, f", which the agent {graph.id} runs"))
+                seen.add((top.id, top.version, graph_id, version))
+                embedded = _embedded(top, graph_id, version)
+                if embedded is not None:
+                    agent = await self._keep(owner_id, embedded, embedded_id(top.id, top.version, graph_id))
+                else:
+                    try:
+                        agent = await self._version(owner_id, graph_id, version or active.get(graph_id, 0))
+                    except NotFoundError:
+                        missing.append(Violation(f"nodes.{node_id}.graph_id", f"there is no agent {graph_id}{inside}"))
+                        continue
+                    if not version:
+                        active[graph_id] = agent.graph.version
+                waiting.append((agent, top if embedded is not None else agent.graph, f", which the agent {graph_id} runs"))
         if missing:
             raise graph_invalid(missing)
-
-    async def _own_graph(self, graph_id: str, version: int) -> pb.Graph:
-        answer = await self._graph_service().GetGraph(pb.GetGraphRequest(graph_id=graph_id, version=version))
-        graph: pb.Graph = answer.graph
-        return graph
+        return active
 
     def _graph_service(self) -> Any:
         if self._stub is None:
@@ -123,12 +144,12 @@ def embedded_id(graph_id: str, graph_version: int, sub_id: str) -> str:
     return f"{'/'.join(top.split('/')[:2])}/{sub_id}"
 
 
-def _agents(plan: Plan) -> Iterator[tuple[str, tuple[str, int]]]:
+def _calls(plan: Plan) -> Iterator[tuple[str, str, int]]:
     """The nodes of a plan that run agents: their id, and the id and version of the agent."""
     for node in plan.nodes:
         graph_id, version = node.document_constants.get("graph_id"), node.document_constants.get("graph_version")
         if node.type is BlockType.AGENT and isinstance(graph_id, str) and graph_id:
-            yield node.id, (graph_id, version if isinstance(version, int) else 0)
+            yield node.id, graph_id, version if isinstance(version, int) else 0
 
 
 def _embedded(top: pb.Graph, graph_id: str, version: int) -> pb.Graph | None:

@@ -17,12 +17,14 @@ _LIST_COLUMNS = f"id::text, owner_id, graph_id, graph_version, status, outcome, 
 _CREATE = """
 WITH batch AS (
     SELECT * FROM unnest($1::text[]::uuid[], $2::text[], $3::text[], $4::int[], $5::text[], $6::text[], $7::text[], $8::text[],
-                         $9::bool[], $10::text[], $11::text[]::uuid[], $12::text[])
-        AS b(id, owner_id, graph_id, graph_version, inputs, input_masks, request_id, request_hash, dry_run, timezone, retry_of, events)
+                         $9::bool[], $10::text[], $11::text[]::uuid[], $12::text[], $13::text[])
+        AS b(id, owner_id, graph_id, graph_version, inputs, input_masks, request_id, request_hash, dry_run, timezone, retry_of, events,
+             agents)
 ), made AS (
     INSERT INTO execution (id, owner_id, graph_id, graph_version, status, inputs, input_masks, last_seq, request_id, request_hash, dry_run,
-                           timezone, retry_of)
-    SELECT id, owner_id, graph_id, graph_version, 'QUEUED', inputs, input_masks, 1, request_id, request_hash, dry_run, timezone, retry_of
+                           timezone, retry_of, agents)
+    SELECT id, owner_id, graph_id, graph_version, 'QUEUED', inputs, input_masks, 1, request_id, request_hash, dry_run, timezone, retry_of,
+        coalesce((SELECT before.agents FROM execution before WHERE before.id = batch.retry_of), agents)
     FROM batch
     ON CONFLICT (owner_id, request_id) DO NOTHING
     RETURNING id, create_time
@@ -65,7 +67,8 @@ _GET_SNAPSHOT = "SELECT document FROM graph_snapshot WHERE graph_id = $1 AND gra
 class NewExecution:
     """An execution to create. `inputs`, `input_masks` and `events` (the first event, as a JSON array) are JSON text.
 
-    `retry_of` is the execution whose results it may take over.
+    `retry_of` is the execution whose results it may take over, and then its versions of agents as well. Else `agents` (JSON text) says which
+    versions stand for version 0.
     """
 
     id: str
@@ -80,6 +83,7 @@ class NewExecution:
     events: str
     timezone: str = "UTC"
     retry_of: str | None = None
+    agents: str = "{}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +140,7 @@ class ExecutionRepository(JournalReads):
             [item.timezone for item in batch],
             [item.retry_of for item in batch],
             [item.events for item in batch],
+            [item.agents for item in batch],
         )
         return {row[0]: row[1] for row in rows}
 

@@ -84,6 +84,7 @@ class ExecutionServicer:
             request_id=asked.request_id,
             request_hash=asked.request_hash,
             timezone=asked.timezone,
+            agents=graph.agents,
         )
         return pb.CreateExecutionResponse(execution=await self._accept(wanted))
 

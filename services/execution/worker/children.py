@@ -27,11 +27,12 @@ _TIMEOUT_S = 5.0
 _RETRY_S = 0.25
 _PROBLEMS_TOLD = 5
 
-# A version is the owner's own, or embedded in the agent at the top. 0 is whatever version was made ready last.
+# Embedded in the agent at the top, or the owner's own in the version that was active when the root was created. Only an agent that was
+# chosen by a value is in none: then 0 is whatever version was made ready last.
 _FIND_GRAPH = """
 SELECT graph_id, graph_version FROM graph_snapshot
-WHERE owner_id = $1 AND graph_id = ANY($2::text[]) AND ($3 = 0 OR graph_version = $3)
-ORDER BY array_position($2::text[], graph_id), graph_version DESC LIMIT 1
+WHERE owner_id = $1 AND ((graph_id = $2 AND ($4 = 0 OR graph_version = $4)) OR (graph_id = $3 AND ($5 = 0 OR graph_version = $5)))
+ORDER BY graph_id = $2 DESC, graph_version DESC LIMIT 1
 """
 
 # Only for the holder of the parent's lease, and within the limit of the tree, which the row of its root counts.
@@ -44,8 +45,8 @@ WITH parent AS (
     RETURNING e.id
 ), made AS (
     INSERT INTO execution (id, owner_id, graph_id, graph_version, status, inputs, input_masks, last_seq, request_id, dry_run, timezone,
-                           parent_id, parent_firing, parent_wait, root_id, depth)
-    SELECT $1, $6, $8, $9, 'QUEUED', $10, $11, 1, $7, $12, $13, $2, $14, $15, root.id, $16 FROM root
+                           parent_id, parent_firing, parent_wait, root_id, depth, agents)
+    SELECT $1, $6, $8, $9, 'QUEUED', $10, $11, 1, $7, $12, $13, $2, $14, $15, root.id, $16, $18 FROM root
     ON CONFLICT (owner_id, request_id) DO NOTHING
     RETURNING id
 ), journal AS (
@@ -117,6 +118,7 @@ class Children:
             firing.waits,
             claim.depth + 1,
             write_row([line]),
+            claim.agents,
             timeout=_TIMEOUT_S,
         )
         if made is not None:
@@ -130,8 +132,10 @@ class Children:
         return str(before)
 
     async def _find(self, claim: Claim, child: Child) -> _Agent:
-        ids = [embedded_id(claim.graph_id, claim.graph_version, child.graph_id), child.graph_id]
-        row = await self._pool.fetchrow(_FIND_GRAPH, claim.owner_id, ids, child.graph_version, timeout=_TIMEOUT_S)
+        inside = embedded_id(claim.graph_id, claim.graph_version, child.graph_id)
+        version = child.graph_version or jsontext.loads(claim.agents).get(child.graph_id, 0)
+        query = _FIND_GRAPH, claim.owner_id, inside, child.graph_id, child.graph_version, version
+        row = await self._pool.fetchrow(*query, timeout=_TIMEOUT_S)
         if row is None:
             version = f" in version {child.graph_version}" if child.graph_version else ""
             raise BlockError(f"there is no agent {child.graph_id}{version}", kind="AgentNotFoundError")

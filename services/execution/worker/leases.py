@@ -50,6 +50,7 @@ class Claim:
     """A run that this worker may go on with. `attempts` counts claims, this one included, since a firing last ended.
 
     `signals` counts the answers that have come so far. `parent_id` is None for runs that nobody started as a child, `root_id` then too.
+    `agents` (JSON text) says which versions of agents stand for version 0.
     """
 
     execution_id: str
@@ -71,6 +72,7 @@ class Claim:
     depth: int = 0
     retry_of: str | None = None
     timezone: str = "UTC"
+    agents: str = "{}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,10 @@ class Person:
         """Makes another graph the active version."""
         await self._graphs.UpdateGraph(graph_pb.UpdateGraphRequest(graph_id=graph_id, graph=_message(graph)), metadata=self._metadata)
 
+    async def activate(self, graph_id: str, version: int) -> None:
+        """Makes a version the active one."""
+        await self._graphs.ActivateGraph(graph_pb.ActivateGraphRequest(graph_id=graph_id, version=version), metadata=self._metadata)
+
     async def delete(self, graph_id: str) -> None:
         """Deletes a graph."""
         await self._graphs.DeleteGraph(graph_pb.DeleteGraphRequest(graph_id=graph_id), metadata=self._metadata)

@@ -145,3 +145,32 @@ async def test_children_of_nobody_are_no_children(api: Api, lab: Lab) -> None:
     await person.create(await person.save(chain(1)), X="1")
     assert await children(person, "nonsense") == []
     assert await children(person, "00000000-0000-7000-8000-000000000000") == []
+
+
+async def test_version_0_of_an_agent_is_the_one_active_when_the_root_was_created(api: Api, lab: Lab) -> None:
+    person = await api.person()
+    agent = await person.save(adding(1))
+    middle = await person.save(calling(agent, 0))
+    top = await person.save(calling(middle, 0))
+    first = await person.create(top, X="1")
+    await person.replace(agent, adding(10))
+    second = await person.create(top, X="1")
+    await person.activate(agent, 1)
+    third = await person.create(top, X="1")
+    async with lab.worker():
+        assert [await result(person, run.id) for run in (first, second, third)] == [{"R": [2]}, {"R": [11]}, {"R": [2]}]
+
+
+async def test_an_agent_that_was_deleted_is_refused_the_next_time(api: Api, lab: Lab) -> None:
+    person = await api.person()
+    agent = await person.save(adding(1))
+    top = await person.save(calling(agent, 0))
+    before = await person.create(top, X="1")
+    await person.delete(agent)
+    async with refused(grpc.StatusCode.INVALID_ARGUMENT, "GRAPH_INVALID") as details:
+        await person.create(top, X="1")
+    (problem,) = details["BadRequest"].field_violations
+    assert (problem.field, problem.description) == ("nodes.agent.graph_id", f"there is no agent {agent}")
+    async with lab.worker():
+        # What was accepted before runs all the same.
+        assert await result(person, before.id) == {"R": [2]}
