@@ -61,11 +61,24 @@ def _required(node: Node, mask: Mapping[str, Any]) -> Iterator[Problem]:
     provided = {base_name(pin) for pin in (*node.document_constants, *node.linked, *mask)}
     if node.gather is not None and node.gather.is_astray:
         yield Problem(node.id, SOURCE_PIN, "This is not the id of a node whose values lead here")
+    yield from _gathers(node, mask)
     for pin in node.required:
         if pin == _PAYLOAD and node.type in _TRIGGERS:
             continue
         if pin not in provided:
             yield Problem(node.id, pin, "This field is required")
+
+
+def _gathers(node: Node, mask: Mapping[str, Any]) -> Iterator[Problem]:
+    """A node that gathers does so on the whole of its pin, and its source is known before the run."""
+    gathered = node.block.gathers if node.block is not None else ""
+    if not gathered:
+        return
+    for pin in dict.fromkeys((*node.linked, *mask)):
+        if base_name(pin) == SOURCE_PIN:
+            yield Problem(node.id, pin, "The source is a constant of the graph: neither a link nor an input mask gives it")
+        elif pin != gathered and base_name(pin) == gathered:
+            yield Problem(node.id, pin, f"Values are gathered on {gathered} as a whole, not on parts of it")
 
 
 def _start(node: Node, inputs: Mapping[str, Any], mask: Mapping[str, Any]) -> Iterator[Problem]:

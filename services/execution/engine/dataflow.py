@@ -12,7 +12,7 @@ from mesh.errors import InvalidArgumentError
 from services.block.sdk import BlockType
 from services.block.sdk.inputs import NotReady, Prepared
 from services.block.sdk.pins import NOTHING, select_output
-from services.execution.engine.gather import Origins
+from services.execution.engine.gather import NO_ORIGINS, Gathering, Origins
 from services.execution.engine.plan import Link, Node
 from services.execution.engine.state import Firing, Lane, State
 from services.execution.engine.status import Status, move
@@ -83,6 +83,7 @@ def _deliver(state: State, link: Link, value: Any, origins: Origins, ready: list
         lane.waiting.append(firing)
     firing.arrived[pin] = value
     if origins:
+        _hold(state, lane.node, origins - firing.origins)
         firing.origins |= origins
     if _queue_if_ready(state, lane, firing, lane.remembered, ready) and link.is_static:
         # A static value also frees those that waited for it: the newest first, each with what was just queued.
@@ -175,28 +176,58 @@ def advance(state: State, lane: Lane, ready: list[Firing]) -> None:
 # --- Values are gathered ---------------------------------------------------------------------------------------------------------------
 
 
+def _fed(state: State, node: Node) -> list[Gathering]:
+    """The lists that what comes of the node may add to, those further upstream first, since they feed the others."""
+    return [gathering for gathering in (state.lanes[at].gathering for at in node.feeds) if gathering is not None]
+
+
+def _hold(state: State, node: Node, origins: Origins) -> None:
+    """Something waits at the node, for other values or for the end of a list."""
+    if origins and node.feeds:
+        for gathering in _fed(state, node):
+            gathering.hold(origins)
+
+
+def _release(state: State, node: Node, origins: Origins) -> None:
+    if origins and node.feeds:
+        for gathering in _fed(state, node):
+            gathering.release(origins)
+
+
 def _gather(state: State, link: Link, value: Any, origins: Origins) -> None:
-    gathering = state.lanes[link.sink].gathering
-    if gathering is not None:
-        gathering.take(value, origins)
+    lane = state.lanes[link.sink]
+    if lane.gathering is not None:
+        for added in lane.gathering.take(value, origins):
+            _hold(state, lane.node, added)
 
 
 def _enter(state: State, firing: Firing) -> None:
     """A firing is queued that Collect nodes wait for. One of a source is an origin, instead of an earlier one of the same node."""
     node = firing.node
+    if firing.origins:
+        _release(state, node, firing.origins)
     if node.is_source:
-        firing.origins = frozenset(origin for origin in firing.origins if origin[0] != node.index) | {(node.index, firing.index)}
-    for at in node.feeds:
-        gathering = state.lanes[at].gathering
-        if gathering is not None:
-            gathering.enter(firing.origins)
+        own = (node.index, firing.index)
+        firing.origins = frozenset(origin for origin in firing.origins if origin[0] != node.index) | {own}
+        for gathering in _fed(state, node):
+            if gathering.gather.source == node.index:
+                gathering.open(own, firing.origins)
+                _hold(state, state.plan.nodes[gathering.gather.link.sink], firing.origins)
+    for gathering in _fed(state, node):
+        gathering.enter(firing.origins)
 
 
 def _leave(state: State, firing: Firing, ready: list[Firing]) -> None:
-    """Such a firing is retired: lists that are complete by that are delivered, those further upstream first, since they feed the others."""
-    fed = [gathering for gathering in (state.lanes[at].gathering for at in firing.node.feeds) if gathering is not None]
+    """Such a firing is retired: lists that are complete by that are delivered."""
+    fed = _fed(state, firing.node)
     for gathering in fed:
         gathering.leave(firing.origins)
     for gathering in fed:
-        for gathered in gathering.finished(firing.origins):
-            _deliver(state, gathering.gather.link, gathered.values, gathered.origins, ready)
+        link = gathering.gather.link
+        for parts in gathering.complete():
+            origins = NO_ORIGINS
+            for part in parts:
+                _release(state, state.plan.nodes[link.sink], part.origins)
+                origins |= part.origins
+            kept = frozenset(origin for origin in origins if origin[0] != gathering.gather.cut)
+            _deliver(state, link, [value for part in parts for value in part.values], kept, ready)

@@ -35,13 +35,15 @@ class Link:
 @dataclass(frozen=True, slots=True)
 class Gather:
     """A pin whose values are gathered: the link over which its lists go, the nodes upstream of it, and the source by its place in the
-    graph, if there is one. `is_astray` says that a source is named that is not upstream.
+    graph, if there is one. `is_astray` says that a source is named that is not upstream. `cut` is the source unless other nodes further
+    down gather by it, too.
     """
 
     link: Link
     upstream: frozenset[int]
     source: int | None = None
     is_astray: bool = False
+    cut: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -205,7 +207,7 @@ def _gathers(document: Mapping[str, Any], index: Mapping[str, int], blocks: Sequ
         if gathered:
             way = replace(gathered[0][1], is_gathered=False, is_static=False)
             found[at] = _gather(way, frozenset(upstream), document["nodes"][at], index)
-    return found
+    return {at: replace(gather, cut=_cut(at, found)) for at, gather in found.items()}
 
 
 def _gather(link: Link, upstream: frozenset[int], listed: Mapping[str, Any], index: Mapping[str, int]) -> Gather:
@@ -213,6 +215,11 @@ def _gather(link: Link, upstream: frozenset[int], listed: Mapping[str, Any], ind
     source = index.get(wanted) if isinstance(wanted, str) else None
     is_upstream = source in upstream
     return Gather(link, upstream, source if is_upstream else None, is_astray=bool(wanted) and not is_upstream)
+
+
+def _cut(at: int, gathers: Mapping[int, Gather]) -> int | None:
+    source = gathers[at].source
+    return None if any(gather.source == source and at in gather.upstream for gather in gathers.values()) else source
 
 
 def _feeds(at: int, gathers: Mapping[int, Gather]) -> tuple[int, ...]:

@@ -159,8 +159,8 @@ def snapshot(state: State) -> Any:
 
 
 def _gathered(gathering: Gathering) -> Any:
-    lists = [(key, found.busy, list(found.values), found.origins) for key, found in gathering.lists.items()]
-    return lists, list(gathering.loose.values), gathering.loose.origins
+    lists = [(key, found.busy, found.held, list(found.values), found.origins) for key, found in gathering.lists.items()]
+    return lists, list(gathering.loose.values), gathering.loose.origins, gathering.busy, gathering.has_given, sorted(gathering.due)
 
 
 def replay(plan: Plan, events: list[Event]) -> State:
