@@ -78,6 +78,22 @@ def offset_of(token: str) -> int:
     return offset
 
 
+def turn_token(after: int, before: int) -> str:
+    """The token of a listing that goes either way: what is after one number and before another; 0 for on to the end."""
+    return write_token(after, before)
+
+
+def turn_of(token: str) -> tuple[int, int] | None:
+    """Both numbers of a token; None for the first page. Raises InvalidArgumentError (PAGE_TOKEN_INVALID)."""
+    key = read_token(token, (int, int))
+    if key is None:
+        return None
+    after, before = int(key[0]), int(key[1])
+    if not (0 <= after <= _MAX_OFFSET and 0 <= before <= _MAX_OFFSET):
+        raise invalid_token()
+    return after, before
+
+
 def invalid_token() -> InvalidArgumentError:
     """The error for a token that is not ours, or of a row that is not there."""
     violation = Violation("page_token", "must be the next_page_token of an earlier page")

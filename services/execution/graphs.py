@@ -28,9 +28,7 @@ TRUST_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class GraphVersion:
-    """A version of a graph that can be run. `agents` (JSON text, an object by graph id) says which versions of the caller's agents stand for
-    version 0.
-    """
+    """A version of a graph that can be run. `agents` (a JSON object by graph id) says which versions of agents stand for version 0."""
 
     graph_id: str
     version: int

@@ -67,7 +67,7 @@ _GET_SNAPSHOT = "SELECT document FROM graph_snapshot WHERE graph_id = $1 AND gra
 class NewExecution:
     """An execution to create. `inputs`, `input_masks` and `events` (the first event, as a JSON array) are JSON text.
 
-    `retry_of` is the execution whose results it may take over, and then its versions of agents as well. Else `agents` (JSON text) says which
+    `retry_of` is the execution whose results it may take over, and its versions of agents as well. Else `agents` (JSON text) says which
     versions stand for version 0.
     """
 

@@ -10,7 +10,7 @@ from treadle.type.v1.json_value_pb2 import JsonValue
 from mesh import jsontext
 from mesh.errors import Violation
 from services.execution.engine.events import EventKind
-from services.execution.engine.waits import is_approved, is_for_the_future
+from services.execution.engine.waits import WaitKind, is_approved, is_for_the_future
 from services.execution.errors import execution_ended, review_decided, review_invalid, review_not_found
 from services.execution.history import ENDED
 from services.execution.lines import Line, Renderer, read_row, resolved, timestamp
@@ -208,6 +208,7 @@ def _message(record: Record, asked: _Asked, question: Mapping[str, Any], taken: 
         data=JsonValue(json=jsontext.dumps(question.get("data"))),
         is_editable=question.get("is_editable") is True,
         create_time=timestamp(asked.time_us),
+        cause=pb.REVIEW_CAUSE_INTERRUPTED if question.get("for") == WaitKind.INTERRUPTION.value else pb.REVIEW_CAUSE_BLOCK,
     )
     answer = taken if taken is not None else None if given is None else jsontext.loads(given)
     if isinstance(answer, dict):

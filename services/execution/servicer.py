@@ -9,7 +9,7 @@ from treadle.type.v1.json_value_pb2 import JsonValue
 from mesh.call import Call
 from mesh.errors import TreadleError
 from mesh.ids import canonical_uuid
-from mesh.paging import offset_of, offset_token, position_of, position_token
+from mesh.paging import offset_of, offset_token, position_of, position_token, turn_of, turn_token
 from services.execution.asked import Asked
 from services.execution.cancellation import Cancellation
 from services.execution.creation import Creation, Wanted
@@ -122,14 +122,13 @@ class ExecutionServicer:
         """A page of events, from the beginning on or from the end back."""
         record = await self._head(request.execution_id, call)
         size = request.page_size or _DEFAULT_EVENTS
-        turn = offset_of(request.page_token)
-        if request.before_seq:
-            first = request.after_seq + 1
-            events = await self._history.events_before(record, turn or request.before_seq, request.after_seq, size)
-            token = offset_token(events[0].seq) if events and events[0].seq > first else ""
+        after_seq, before_seq = turn_of(request.page_token) or (request.after_seq, request.before_seq)
+        if before_seq:
+            events = await self._history.events_before(record, before_seq, after_seq, size)
+            token = turn_token(after_seq, events[0].seq) if events and events[0].seq > after_seq + 1 else ""
         else:
-            events = await self._history.events(record, turn or request.after_seq, size)
-            token = offset_token(events[-1].seq) if events and events[-1].seq < record.last_seq else ""
+            events = await self._history.events(record, after_seq, size)
+            token = turn_token(events[-1].seq, 0) if events and events[-1].seq < record.last_seq else ""
         return pb.ListExecutionEventsResponse(events=events, next_page_token=token)
 
     async def watch_execution(self, request: pb.WatchExecutionRequest, call: Call) -> AsyncIterator[pb.WatchExecutionResponse]:

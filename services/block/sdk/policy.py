@@ -1,6 +1,6 @@
 """What a node's metadata says about running it: further attempts, a time limit, interruptions, and what it stands for in a dry run.
 
-    {"retry": {"attempts": 5, "backoff_s": 2, "multiplier": 2, "max_backoff_s": 60, "on": ["timeout", "HTTPStatusError"]},
+    {"retry": {"attempts": 5, "backoff_s": 2, "multiplier": 2, "max_backoff_s": 60, "on": ["TimeoutError", "ConnectError"]},
      "timeout_s": 30, "on_interrupt": "ask", "stub_outputs": [["response", {"ok": true}]]}
 
 Everything is optional, and a node without any of it is run as the platform runs it.
@@ -31,7 +31,8 @@ class Retry(BaseModel):
 
     `attempts` counts all, the first included. The pause before the next is `backoff_s`, `multiplier` times longer after each failure, up to
     `max_backoff_s` (seconds). `on` names the failures that deserve another attempt, by a part of the message or by kind, such as
-    `NodeTimeoutError`; empty for all.
+    `NodeTimeoutError` (`timeout_s` was over), `AgentFailedError`, or of requests `TimeoutError`, `ConnectError` and `ReadError`; empty for
+    all. An answer of a server is no failure, whatever its status: it comes out of a pin of its own.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -124,7 +124,7 @@ def child_nodes(answer: Any) -> int:
 
 def review_value(review: Review) -> dict[str, Any]:
     """Of NODE_REVIEW, for a block that asks."""
-    return {"message": review.message, "data": review.data, "is_editable": review.is_editable}
+    return {"for": WaitKind.REVIEW.value, "message": review.message, "data": review.data, "is_editable": review.is_editable}
 
 
 def interruption_value(message: str) -> dict[str, Any]:

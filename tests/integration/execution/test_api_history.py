@@ -69,6 +69,11 @@ async def test_events_page_backward_from_any_point(api: Api, lab: Lab) -> None:
         "ListExecutionEvents", pb.ListExecutionEventsRequest(execution_id=execution_id, before_seq=last + 1, page_size=3)
     )
     assert list(newest.events) == events[-3:]
+    # The token alone knows the direction and the other end.
+    token = newest.next_page_token
+    request = pb.ListExecutionEventsRequest(execution_id=execution_id, page_size=3, page_token=token)
+    older = await person.call("ListExecutionEvents", request)
+    assert list(older.events) == events[-6:-3]
 
 
 async def test_large_events_come_backward_in_pages_that_fit(api: Api, lab: Lab) -> None:

@@ -11,7 +11,7 @@ from treadle.execution.v1 import execution_service_pb2 as pb
 from mesh import jsontext
 from services.execution.engine.events import EventKind
 from services.execution.engine.state import Firing
-from services.execution.engine.waits import timer_value
+from services.execution.engine.waits import interruption_value, timer_value
 from tests.integration.execution.api import Api, Person, refused
 from tests.integration.execution.conftest import Lab
 from tests.integration.execution.graphs import INPUT, document, link, node
@@ -90,6 +90,15 @@ async def test_open_reviews_are_listed_in_the_order_they_were_asked(api: Api, la
     assert await run.reviews(page_size=1) == [first]
     execution = (await run.person.call("GetExecution", pb.GetExecutionRequest(execution_id=run.id))).execution
     assert execution.wait_reason == "a person has to decide: see its reviews"
+
+
+async def test_reviews_say_who_asks(api: Api, lab: Lab) -> None:
+    run = await asking(api, lab)
+    run.script.add(EventKind.NODE_RESUMED, run.firings[1], value={"approved": True, "data": 1, "message": ""})
+    run.script.add(EventKind.NODE_REVIEW, run.firings[1], value=interruption_value("Again?"))
+    await run.script.commit(status="REVIEW")
+    found = [(review.message, review.cause) for review in await run.reviews()]
+    assert found == [("Order", pb.REVIEW_CAUSE_BLOCK), ("Refund", pb.REVIEW_CAUSE_BLOCK), ("Again?", pb.REVIEW_CAUSE_INTERRUPTED)]
 
 
 async def test_a_decision_reaches_the_worker_with_the_data_and_wakes_the_run(api: Api, lab: Lab) -> None:

@@ -71,7 +71,7 @@ async def test_a_review_parks_the_run_and_the_decision_wakes_it(lab: Lab) -> Non
         assert await outputs(lab, execution_id) == {"R": ["changed"]}
     lines = await lab.journal(execution_id)
     asked = next(line for line in lines if line.kind == EventKind.NODE_REVIEW)
-    assert json.loads(bytes(asked.value)) == {"message": "Check", "data": "text", "is_editable": True}
+    assert json.loads(bytes(asked.value)) == {"for": "review", "message": "Check", "data": "text", "is_editable": True}
     told = next(line for line in lines if line.kind == EventKind.NODE_RESUMED)
     assert json.loads(bytes(told.value)) == YES
     assert kinds(lines).count("EXECUTION_REVIEW") == 1

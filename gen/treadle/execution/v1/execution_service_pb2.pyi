@@ -273,6 +273,30 @@ EXECUTION_VIEW_FULL: ExecutionView.ValueType  # 2
 """All of it."""
 Global___ExecutionView: _TypeAlias = ExecutionView  # noqa: Y015
 
+class _ReviewCause:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ReviewCauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReviewCause.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    REVIEW_CAUSE_UNSPECIFIED: _ReviewCause.ValueType  # 0
+    """Not set."""
+    REVIEW_CAUSE_BLOCK: _ReviewCause.ValueType  # 1
+    """The block: a person is to judge its data."""
+    REVIEW_CAUSE_INTERRUPTED: _ReviewCause.ValueType  # 2
+    """The platform: the firing was interrupted, and approving it lets it run again."""
+
+class ReviewCause(_ReviewCause, metaclass=_ReviewCauseEnumTypeWrapper):
+    """Who asks in a review."""
+
+REVIEW_CAUSE_UNSPECIFIED: ReviewCause.ValueType  # 0
+"""Not set."""
+REVIEW_CAUSE_BLOCK: ReviewCause.ValueType  # 1
+"""The block: a person is to judge its data."""
+REVIEW_CAUSE_INTERRUPTED: ReviewCause.ValueType  # 2
+"""The platform: the firing was interrupted, and approving it lets it run again."""
+Global___ReviewCause: _TypeAlias = ReviewCause  # noqa: Y015
+
 @_typing.final
 class Execution(_message.Message):
     """A run of a version of a graph. It always fits into one message of 4 MiB: the largest of its inputs and outputs are referred to when there is
@@ -918,6 +942,7 @@ class Review(_message.Message):
     AUTO_APPROVE_FUTURE_FIELD_NUMBER: _builtins.int
     IS_AUTOMATIC_FIELD_NUMBER: _builtins.int
     DECIDE_TIME_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
     node_execution_id: _builtins.str
     """The firing."""
     node_id: _builtins.str
@@ -938,6 +963,8 @@ class Review(_message.Message):
     """True when later reviews of the node are approved by themselves, as this one said."""
     is_automatic: _builtins.bool
     """True when an earlier decision of the node approved it."""
+    cause: Global___ReviewCause.ValueType
+    """Who asks."""
     @_builtins.property
     def data(self) -> _json_value_pb2.JsonValue:
         """What is to be judged."""
@@ -971,10 +998,11 @@ class Review(_message.Message):
         auto_approve_future: _builtins.bool = ...,
         is_automatic: _builtins.bool = ...,
         decide_time: _timestamp_pb2.Timestamp | None = ...,
+        cause: Global___ReviewCause.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "data", b"data", "decide_time", b"decide_time", "reviewed_data", b"reviewed_data"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["auto_approve_future", b"auto_approve_future", "create_time", b"create_time", "data", b"data", "decide_time", b"decide_time", "decision_message", b"decision_message", "execution_id", b"execution_id", "is_automatic", b"is_automatic", "is_editable", b"is_editable", "message", b"message", "node_execution_id", b"node_execution_id", "node_id", b"node_id", "ordinal", b"ordinal", "reviewed_data", b"reviewed_data", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["auto_approve_future", b"auto_approve_future", "cause", b"cause", "create_time", b"create_time", "data", b"data", "decide_time", b"decide_time", "decision_message", b"decision_message", "execution_id", b"execution_id", "is_automatic", b"is_automatic", "is_editable", b"is_editable", "message", b"message", "node_execution_id", b"node_execution_id", "node_id", b"node_id", "ordinal", b"ordinal", "reviewed_data", b"reviewed_data", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1446,7 +1474,7 @@ class ListExecutionEventsRequest(_message.Message):
     page_size: _builtins.int
     """Events in the page, 1 to 1000; 0 means 200."""
     page_token: _builtins.str
-    """`next_page_token` of the page before; takes the place of `after_seq`, or of `before_seq` when that page was asked with one."""
+    """`next_page_token` of the page before; takes the place of `after_seq` and `before_seq`, and goes on in the same direction."""
     before_seq: _builtins.int
     """Only events with a smaller seq, and of these the last ones; the next page has those before them. 0 means from the beginning on."""
     def __init__(
