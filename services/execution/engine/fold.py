@@ -7,7 +7,7 @@ from services.execution.engine.dataflow import advance, emit
 from services.execution.engine.events import Event, EventKind
 from services.execution.engine.state import Firing, JournalError, State
 from services.execution.engine.status import Status, move
-from services.execution.engine.waits import Course, WaitKind, child_nodes, is_for_the_future, waiting_of
+from services.execution.engine.waits import Course, WaitKind, child_errors, child_nodes, is_for_the_future, waiting_of
 
 
 def apply(state: State, event: Event) -> list[Firing]:
@@ -33,7 +33,7 @@ def _node_started(state: State, event: Event, ready: list[Firing]) -> None:
     course = firing.course
     if course is not None:
         if course.wait is not None:
-            _leave_wait(state, firing, event)
+            _leave_wait(state, firing)
         course.start()
     if firing.status is not Status.RUNNING:
         firing.status = move(firing.status, Status.RUNNING)
@@ -91,10 +91,11 @@ def _node_resumed(state: State, event: Event, ready: list[Firing]) -> None:
         raise JournalError(f"firing {firing.index} waits for no answer")
     if course.wait.kind is WaitKind.CHILD:
         state.nested_count += child_nodes(event.value)
+        state.nested_failed_count += child_errors(event.value)
     elif course.wait.kind is WaitKind.REVIEW and is_for_the_future(event.value):
         state.auto_approved.add(firing.node.index)
-    _leave_wait(state, firing, event)
-    course.take(event.value, firing.emitted)
+    _leave_wait(state, firing)
+    course.take(event.value, firing.emitted, event.time_us)
     firing.status = move(firing.status, Status.RUNNING)
 
 
@@ -104,35 +105,44 @@ def _enter_wait(state: State, event: Event, status: Status) -> Firing:
     if firing.course is None:
         firing.course = Course()
     try:
-        firing.course.begin(waiting_of(event.value), event.time_us)
+        wait = waiting_of(event.value)
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise JournalError(f"firing {firing.index} waits for something unknown: {error}") from error
+    # How long a firing worked that was cut off is not known.
+    if wait.kind is not WaitKind.INTERRUPTION:
+        state.node_time_us += _worked_us(firing, event)
+    firing.course.begin(wait)
     state.waiting[firing.index] = firing
     state.open_count -= 1
     state.idle_us = event.time_us
     return firing
 
 
-def _leave_wait(state: State, firing: Firing, event: Event) -> None:
+def _leave_wait(state: State, firing: Firing) -> None:
     if firing.status is Status.REVIEW:
         state.review_count -= 1
     else:
         state.waiting_count -= 1
-    if firing.course is not None:
-        state.node_time_us -= firing.course.waited_us(event.time_us)
     del state.waiting[firing.index]
     state.open_count += 1
 
 
+def _worked_us(firing: Firing, event: Event) -> int:
+    """How long it has been at work since it started, or went on with an answer, until now."""
+    resumed_us = 0 if firing.course is None else firing.course.resumed_us
+    return event.time_us - (resumed_us or firing.started_us)
+
+
 def _end(state: State, firing: Firing, status: Status, event: Event) -> None:
+    if firing.started_us:
+        state.ended_count += 1
+        if firing.status is Status.RUNNING:
+            state.node_time_us += _worked_us(firing, event)
     if state.waiting:
         state.idle_us = event.time_us
         if firing.index in state.waiting:
-            _leave_wait(state, firing, event)
+            _leave_wait(state, firing)
     state.open_count -= 1
-    if firing.started_us:
-        state.ended_count += 1
-        state.node_time_us += event.time_us - firing.started_us
     firing.status = move(firing.status, status)
     firing.ended_us = event.time_us
     firing.error = event.error

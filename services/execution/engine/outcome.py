@@ -39,7 +39,7 @@ class Blocked:
 class Stats:
     """Counts of firings, and times in seconds. The names are those of `treadle.execution.v1.ExecutionStats`.
 
-    `node_count` includes the firings of child runs.
+    `node_count` and `node_error_count` include the firings of child runs. `node_time_s` is the work of all attempts, without waits.
     """
 
     node_count: int
@@ -72,7 +72,7 @@ def conclude(state: State, status: Status | None = None, *, now_us: int = 0) -> 
     waiting = [firing for lane in state.lanes for firing in lane.waiting]
     stats = Stats(
         node_count=state.ended_count + state.nested_count,
-        node_error_count=state.failed_count,
+        node_error_count=state.failed_count + state.nested_failed_count,
         node_incomplete_count=len(waiting),
         node_time_s=state.node_time_us / 1e6,
         duration_s=max(end_us - state.started_us, 0) / 1e6 if state.started_us else 0.0,
@@ -91,6 +91,7 @@ def child_answer(state: State, execution_id: str) -> dict[str, Any]:
         "error": state.error,
         "outputs": [[name, value] for name, value in state.handed_up],
         "node_count": end.stats.node_count,
+        "node_error_count": end.stats.node_error_count,
     }
 
 
@@ -113,7 +114,7 @@ def _outcome(state: State, status: Status) -> Outcome:
         return Outcome.TERMINATED
     if status is not Status.COMPLETED:
         return Outcome.UNSPECIFIED
-    if state.failed_count:
+    if state.failed_count or state.nested_failed_count:
         return Outcome.COMPLETED_WITH_ERRORS
     if state.results or not any(node.type is BlockType.OUTPUT for node in state.plan.nodes):
         return Outcome.SUCCEEDED

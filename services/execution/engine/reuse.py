@@ -10,12 +10,15 @@ import orjson
 
 from services.execution.engine.state import Firing, State
 from services.execution.engine.status import Status
+from services.execution.engine.waits import child_errors
 
 Outputs = Sequence[tuple[str, Any]]
 
 
 class Memo:
-    """The completed firings of an ended run, each to be used once, in their order."""
+    """The completed firings of an ended run, each to be used once, in their order. Those whose child run had failures are left out, so that
+    a run which goes on tries these again.
+    """
 
     def __init__(self) -> None:
         self._left: dict[tuple[str, bytes], deque[Outputs]] = {}
@@ -26,7 +29,7 @@ class Memo:
         """What the run of that state, which has kept its history, did to the end."""
         memo = cls()
         for firing in state.firings.values():
-            if firing.status is Status.COMPLETED:
+            if firing.status is Status.COMPLETED and not child_errors(firing.answer):
                 memo._left.setdefault(_key(firing), deque()).append(firing.outputs)
         return memo
 

@@ -1,4 +1,4 @@
-"""What is known about a run: the fold over its journal. Only `dataflow` changes it."""
+"""What is known about a run: the fold over its journal. `fold` changes it event by event, with `dataflow` for what values do."""
 
 from collections import deque
 from collections.abc import Mapping
@@ -122,7 +122,8 @@ class State:
 
     `open_count` counts firings that are QUEUED or RUNNING, `review_count` those in REVIEW, `waiting_count` those WAITING: the run is over
     when there are none of these. `waiting` are the firings of the latter two by index, `auto_approved` the nodes (by place in the graph)
-    whose reviews are decided in advance. `nested_count` counts firings of child runs that ended. `paused_us` is how long the run was
+    whose reviews are decided in advance. `nested_count` counts firings of child runs that ended, `nested_failed_count` those that failed.
+    `node_time_us` is work only, of all attempts. `paused_us` is how long the run was
     parked so far; a pause begins at `idle_us`, the newest event since which nothing was at work. `results` are the run's outputs
     `(name, value)` in queue order, `handed_up` what a parent run gets of them, in the order it was emitted. Times are microseconds since
     1970 UTC.
@@ -143,6 +144,7 @@ class State:
         "keeps_history",
         "lanes",
         "nested_count",
+        "nested_failed_count",
         "next_index",
         "node_time_us",
         "open_count",
@@ -176,6 +178,7 @@ class State:
         self.waiting: dict[int, Firing] = {}
         self.auto_approved: set[int] = set()
         self.nested_count = 0
+        self.nested_failed_count = 0
         self.idle_us = 0
         self.paused_us = 0
         self.ended_count = 0

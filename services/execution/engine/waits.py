@@ -42,11 +42,12 @@ class Waiting:
 class Course:
     """The waits of one firing. `ended` counts those that are over, so it is also the number of the one that goes on."""
 
-    __slots__ = ("answer", "answers", "base", "began_us", "ended", "failures", "has_answer", "is_repeat", "may_repeat", "wait")
+    __slots__ = ("answer", "answers", "base", "ended", "failures", "has_answer", "is_repeat", "may_repeat", "resumed_us", "wait")
 
     def __init__(self) -> None:
         self.wait: Waiting | None = None
-        self.began_us = 0
+        # When the newest answer set this attempt to work again; 0 when none did.
+        self.resumed_us = 0
         self.ended = 0
         # What the block is told when it runs.
         self.answer: Any = None
@@ -60,9 +61,9 @@ class Course:
         # What a person said about running again after an interruption; None when nobody was asked since the last start.
         self.may_repeat: bool | None = None
 
-    def begin(self, wait: Waiting, time_us: int) -> None:
+    def begin(self, wait: Waiting) -> None:
         """A wait begins. Before another attempt, the answer of a child run is dropped: that attempt has a child of its own."""
-        self.wait, self.began_us = wait, time_us
+        self.wait = wait
         if wait.kind is WaitKind.RETRY:
             self.failures += 1
             if isinstance(self.answer, dict) and "execution_id" in self.answer:
@@ -70,8 +71,9 @@ class Course:
                 self.answers -= 1
                 self.is_repeat = True
 
-    def take(self, answer: Any, emitted: int) -> None:
+    def take(self, answer: Any, emitted: int, time_us: int) -> None:
         """The answer ends the wait; `emitted` counts the outputs until now."""
+        self.resumed_us = time_us
         if self.wait is not None and self.wait.kind is WaitKind.INTERRUPTION:
             self.may_repeat = is_approved(answer)
         else:
@@ -86,12 +88,9 @@ class Course:
     def start(self) -> None:
         """Another attempt begins, and ends the wait for it."""
         self.may_repeat = None
+        self.resumed_us = 0
         if self.wait is not None:
             self._close()
-
-    def waited_us(self, now_us: int) -> int:
-        """How long the wait has gone on that does not count as work. Before another attempt the clock of the firing begins anew anyway."""
-        return 0 if self.wait is None or self.wait.kind is WaitKind.RETRY else now_us - self.began_us
 
     def _close(self) -> None:
         self.wait = None
@@ -114,8 +113,17 @@ def approval(wait: Waiting) -> dict[str, Any]:
 
 
 def child_nodes(answer: Any) -> int:
-    """Firings of a child run that has ended."""
-    count = answer.get("node_count") if isinstance(answer, dict) else None
+    """Firings of a child run that has ended, those of its own children included."""
+    return _count(answer, "node_count")
+
+
+def child_errors(answer: Any) -> int:
+    """Those of them that failed."""
+    return _count(answer, "node_error_count")
+
+
+def _count(answer: Any, name: str) -> int:
+    count = answer.get(name) if isinstance(answer, dict) else None
     return count if isinstance(count, int) else 0
 
 

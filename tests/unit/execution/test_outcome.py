@@ -7,9 +7,10 @@ from treadle.execution.v1 import execution_service_pb2 as pb
 
 from services.execution.engine.dataflow import start
 from services.execution.engine.events import EventKind
-from services.execution.engine.outcome import BLOCKED_SHOWN, Blocked, Outcome, conclude
+from services.execution.engine.outcome import BLOCKED_SHOWN, Blocked, Outcome, child_answer, conclude
 from services.execution.engine.state import Firing, State
 from services.execution.engine.status import Status
+from services.execution.engine.waits import child_value
 from tests.unit.execution.graphs import EXECUTION_ID, Journal, plan
 
 NODES: dict[str, Any] = {"x": ("pass", {"a": 1}), "o": ("result", {"name": "R"}), "p": "pair"}
@@ -55,6 +56,24 @@ def test_a_failed_firing_shows_in_the_outcome_not_in_the_status() -> None:
     journal.fail(x, "broken")
     end = conclude(journal.state)
     assert (end.status, end.outcome, end.stats.node_error_count) == (Status.COMPLETED, Outcome.COMPLETED_WITH_ERRORS, 1)
+
+
+def test_failures_deep_in_nested_runs_show_at_the_top() -> None:
+    inner, x = _begun(NODES, LINKS)
+    inner.fail(x, "broken")
+    inner.write(EventKind.EXECUTION_COMPLETED)
+    middle, y = _begun(NODES, LINKS)
+    middle.write(EventKind.NODE_WAITING, y, value=child_value("inner"))
+    middle.write(EventKind.NODE_RESUMED, y, value=child_answer(inner.state, "inner"))
+    middle.complete(y)
+    middle.write(EventKind.EXECUTION_COMPLETED)
+    top, z = _begun(NODES, LINKS)
+    top.write(EventKind.NODE_WAITING, z, value=child_value("middle"))
+    top.write(EventKind.NODE_RESUMED, z, value=child_answer(middle.state, "middle"))
+    _finish(top, top.emit(z, "out", 1))
+    top.complete(z)
+    end = conclude(top.state)
+    assert (end.outcome, end.stats.node_count, end.stats.node_error_count) == (Outcome.COMPLETED_WITH_ERRORS, 4, 1)
 
 
 @pytest.mark.parametrize(

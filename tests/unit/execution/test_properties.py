@@ -38,7 +38,7 @@ ANSWERS: list[Any] = [
     None,
     {"approved": True, "auto_approve_future": True},
     {"approved": False},
-    {"execution_id": "c", "node_count": 2},
+    {"execution_id": "c", "node_count": 2, "node_error_count": 1},
 ]
 
 
@@ -153,6 +153,7 @@ def snapshot(state: State) -> Any:
         state.emission_count,
         state.node_time_us,
         state.nested_count,
+        state.nested_failed_count,
     )
     waits = (state.review_count, state.waiting_count, sorted(state.waiting), sorted(state.auto_approved), state.paused_us)
     return lanes, firings, counts, waits, list(state.results), list(state.handed_up)

@@ -132,6 +132,31 @@ def test_a_wait_for_nothing_known_is_a_damaged_journal(value: object) -> None:
         journal.write(EventKind.NODE_WAITING, x, value=value)
 
 
+def test_the_work_of_all_attempts_counts_and_the_waits_between_do_not() -> None:
+    journal, (x,) = begun()
+    journal.time_us = 11 * S
+    journal.write(EventKind.NODE_WAITING, x, value=retry_value(1, 60 * S), error="away")
+    journal.time_us = 60 * S
+    journal.begin(x)
+    journal.time_us = 62 * S
+    journal.write(EventKind.NODE_WAITING, x, value=child_value("c1"))
+    journal.time_us = 100 * S
+    journal.write(EventKind.NODE_RESUMED, x, value={"execution_id": "c1"})
+    journal.time_us = 103 * S
+    journal.complete(x)
+    assert round(journal.state.node_time_us / S) == 10 + 2 + 3
+
+
+def test_time_in_which_nobody_knows_what_a_firing_did_is_no_work() -> None:
+    journal, (x,) = begun()
+    journal.time_us = 50 * S
+    journal.write(EventKind.EXECUTION_RESUMED)
+    journal.write(EventKind.NODE_REVIEW, x, value=interruption_value("Again?"))
+    journal.time_us = 70 * S
+    journal.write(EventKind.NODE_TERMINATED, x)
+    assert journal.state.node_time_us == 0
+
+
 def test_time_spent_waiting_is_neither_work_of_the_node_nor_of_the_run() -> None:
     journal, (x,) = begun()
     journal.time_us = 10 * S
