@@ -17,6 +17,9 @@ from services.execution.repository import ExecutionRepository, NewExecution, Rec
 
 _log = get_logger("execution.creation")
 
+# Longer than any commit takes. A caller may have to wait for the batch before as well.
+_COMMIT_S = 3.0
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
@@ -110,7 +113,9 @@ class Creation:
         batch = [pending for pending in batch if not pending.created.done()]
         error: TreadleError | Exception
         try:
-            made = await self._repository.create([pending.new for pending in batch]) if batch else {}
+            # Around it all: the pool waits for ever to give back a connection whose server does not even hear that it is to stop.
+            async with asyncio.timeout(_COMMIT_S):
+                made = await self._repository.create([pending.new for pending in batch]) if batch else {}
         except DATABASE_AWAY as away:
             _log.warning("create_failed", executions=len(batch), error=type(away).__name__)
             error = database_away()

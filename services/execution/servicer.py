@@ -1,5 +1,6 @@
 """treadle.execution.v1.ExecutionService: from messages to the domain and back."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import aclosing
 
@@ -13,7 +14,7 @@ from mesh.paging import offset_of, offset_token, position_of, position_token, tu
 from services.execution.asked import Asked
 from services.execution.cancellation import Cancellation
 from services.execution.creation import Creation, Wanted
-from services.execution.errors import execution_not_found
+from services.execution.errors import database_away, execution_not_found
 from services.execution.explanations import Explanations
 from services.execution.firings import Firings
 from services.execution.graphs import Graphs, GraphVersion
@@ -30,6 +31,9 @@ _DEFAULT_PAGE = 50
 _DEFAULT_EVENTS = 200
 _DEFAULT_FIRINGS = 100
 _DEFAULT_REVIEWS = 100
+# How long accepting an execution may take, and what is left of the caller's time to say that it did not work.
+_CREATE_S = 4.5
+_SPARE_S = 1.0
 
 
 class ExecutionServicer:
@@ -64,7 +68,14 @@ class ExecutionServicer:
 
     async def create_execution(self, request: pb.CreateExecutionRequest, call: Call) -> pb.CreateExecutionResponse:
         """Accepts an execution: durable when this returns, under way a moment later."""
-        owner_id = call.caller.user_id
+        # A database that hangs answers nobody, here and in the services that this one asks.
+        try:
+            async with asyncio.timeout(min(call.remaining_s - _SPARE_S, _CREATE_S)):
+                return await self._create(request, call.caller.user_id)
+        except TimeoutError as hung:
+            raise database_away() from hung
+
+    async def _create(self, request: pb.CreateExecutionRequest, owner_id: str) -> pb.CreateExecutionResponse:
         asked = Asked.by(request)
         try:
             graph = await self._fit_graph(request, owner_id, asked)

@@ -1,12 +1,14 @@
 """Calls that come again, and positions that are out of this world: sound answers, never faults."""
 
+import time
+
 import grpc
 import pytest
 from treadle.execution.v1 import execution_service_pb2 as pb
 from treadle.type.v1.json_value_pb2 import JsonValue
 
 from mesh.ids import uuid7
-from mesh.paging import offset_token
+from mesh.paging import offset_token, turn_token
 from tests.integration.execution.api import Api, Person, refused
 from tests.integration.execution.conftest import Lab
 from tests.integration.execution.graphs import chain
@@ -32,10 +34,10 @@ async def test_a_position_behind_every_event_is_the_end(api: Api, lab: Lab) -> N
         for after_seq in (GREATEST, GREATEST - 1):
             assert await seqs(person, execution_id=execution_id, after_seq=after_seq) == []
             assert await seqs(person, execution_id=execution_id, after_seq=after_seq, page_size=1000) == []
-        assert await seqs(person, execution_id=execution_id, page_token=offset_token(GREATEST)) == []
+        assert await seqs(person, execution_id=execution_id, page_token=turn_token(GREATEST, 0)) == []
         assert await seqs(person, execution_id=execution_id, before_seq=GREATEST, after_seq=GREATEST) == []
     assert await seqs(person, execution_id=ended, before_seq=GREATEST, page_size=1) == [last]
-    assert await seqs(person, execution_id=ended, before_seq=5, page_token=offset_token(GREATEST), page_size=1) == [last]
+    assert await seqs(person, execution_id=ended, before_seq=5, page_token=turn_token(0, GREATEST), page_size=1) == [last]
     assert await person.watch(ended, GREATEST) == []
     nodes = pb.ListNodeExecutionsRequest(execution_id=ended, page_token=offset_token(GREATEST))
     assert list((await person.call("ListNodeExecutions", nodes)).node_executions) == []
@@ -77,3 +79,17 @@ async def test_masks_without_effect_are_refused_by_name(api: Api, lab: Lab) -> N
         await person.call("CreateExecution", pb.CreateExecutionRequest(graph_id=graph_id, input_masks=masks))
     fields = {item.field for item in details["BadRequest"].field_violations}
     assert fields == {"input_masks.in.zork", "input_masks.nobody"}
+
+
+async def test_a_database_that_hangs_is_said_to_be_away_before_the_callers_time_is_over(api: Api, lab: Lab) -> None:
+    person = await api.person()
+    graph_id = await person.save(chain(1))
+    await person.create(graph_id, X="1")
+    async with lab.pool.acquire() as connection, connection.transaction():
+        await connection.execute("LOCK TABLE execution IN ACCESS EXCLUSIVE MODE")
+        began = time.monotonic()
+        async with refused(grpc.StatusCode.UNAVAILABLE, "DATABASE_UNAVAILABLE") as details:
+            await person.create(graph_id, X="1")
+        assert time.monotonic() - began < 8
+        assert details["RetryInfo"].retry_delay.ToTimedelta().total_seconds() > 0
+    await person.create(graph_id, X="1")
