@@ -12,6 +12,7 @@ from mesh import jsontext
 from mesh.paging import invalid_token, read_token, write_token
 from services.block.errors import block_not_found
 from services.block.sdk import Block, BlockRegistry, Effect
+from services.block.sdk.policy import policy_schema
 from services.block.sdk.registry import Broken
 
 DEFAULT_PAGE_SIZE = 1000
@@ -72,6 +73,7 @@ class Catalogue:
         return ListBlocksResponse(
             blocks=[entry.message for entry in found],
             next_page_token="" if is_last else write_token(found[-1].message.id),
+            metadata_schema=JsonValue(json=jsontext.dumps(policy_schema())),
         )
 
 

@@ -66,14 +66,16 @@ class BlockSource:
     async def _fetch(self) -> Catalogue:
         stub: Any = BlockServiceStub(self._clients.channel("block"))
         blocks: list[BlockView] = []
+        metadata_schema: dict[str, Any] = {}
         token = ""
         while True:
             page = await stub.ListBlocks(ListBlocksRequest(page_size=PAGE_SIZE, page_token=token))
             blocks += map(_view, page.blocks)
+            metadata_schema = parse_object(page.metadata_schema.json) or {}
             token = page.next_page_token
             if not token:
                 break
-        self._catalogue, self._read_at = Catalogue(blocks), self._clock()
+        self._catalogue, self._read_at = Catalogue(blocks, metadata_schema), self._clock()
         return self._catalogue
 
 

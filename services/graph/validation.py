@@ -134,8 +134,11 @@ class _Check:
             yield placed.problem("block_id", self._catalogue.why_missing(block_id), "block_id")
         if placed.block is not None and placed.block.is_disabled:
             yield placed.problem("block_id", f"{placed.block.name} is disabled and cannot be used", "block_id")
-        if parse_object(bytes(placed.node.metadata)) is None:
+        metadata = parse_object(bytes(placed.node.metadata))
+        if metadata is None:
             yield placed.problem("metadata", "must be a JSON object", "metadata")
+        for path, message in self._catalogue.metadata_problems(metadata or {}):
+            yield placed.problem(f"metadata.{path}", message, f"metadata.{path}")
         if placed.constants is None:
             yield placed.problem("input_default", "must be a JSON object of pin to value", "input_default")
             return

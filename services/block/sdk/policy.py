@@ -80,6 +80,25 @@ PLAIN = NodePolicy()
 _NAMES = NodePolicy.model_fields.keys()
 
 
+def policy_schema() -> dict[str, Any]:
+    """What `node_policy` takes, as a JSON Schema that says of each wrong field where it is."""
+    schema = NodePolicy.model_json_schema()
+    definitions = schema.pop("$defs", {})
+    schema["properties"] = {name: _or_null(part, definitions) for name, part in schema["properties"].items()}
+    return schema
+
+
+def _or_null(part: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[str, Any]:
+    """One schema in place of a choice between it and null: of a choice, a validator says no more than that nothing fits."""
+    (found,) = (choice for choice in part["anyOf"] if choice != {"type": "null"})
+    if "$ref" in found:
+        found = definitions[found["$ref"].rpartition("/")[2]]
+    nullable = {**found, "type": [found["type"], "null"]}
+    if "enum" in found:
+        nullable["enum"] = [*found["enum"], None]
+    return nullable
+
+
 def node_policy(metadata: Mapping[str, Any]) -> NodePolicy:
     """The policy in a node's metadata. Raises PolicyError."""
     if _NAMES.isdisjoint(metadata):

@@ -1,12 +1,15 @@
 """All problems of a graph come at once, each with its node and field."""
 
+from typing import Any
+
 import msgspec
 import pytest
 
+from services.block.sdk.policy import PolicyError, node_policy
 from services.graph.catalogue import BlockView, Catalogue
-from services.graph.model import AGENT_BLOCK_ID, Graph, Link, Node, settle
+from services.graph.model import AGENT_BLOCK_ID, Graph, Link, Node, raw_value, settle
 from services.graph.validation import unknown_block_ids, validate
-from tests.unit.graph.installed import installed
+from tests.unit.graph.installed import block_id, installed
 from tests.unit.graph.making import calculator, graph, node
 
 
@@ -204,3 +207,32 @@ def test_odd_graphs_are_judged_not_crashed_on() -> None:
         for for_run in (False, True):
             assert all(item.message and item.path for item in validate(it, installed(), for_run=for_run))
             settle(it, installed())
+
+
+@pytest.mark.parametrize(
+    ("metadata", "path"),
+    [
+        ({"retry": {"attempts": 0}}, "retry.attempts"),
+        ({"retry": {"attempts": 2, "backoff_s": -1}}, "retry.backoff_s"),
+        ({"retry": {}}, "retry"),
+        ({"retry": {"attempts": 2, "times": 3}}, "retry"),
+        ({"timeout_s": 0}, "timeout_s"),
+        ({"on_interrupt": "maybe"}, "on_interrupt"),
+        ({"stub_outputs": [["only a name"]]}, "stub_outputs.0"),
+    ],
+)
+def test_metadata_that_every_run_refuses_is_a_problem_of_the_graph(metadata: dict[str, Any], path: str) -> None:
+    it = graph(Node("keep", block_id("StoreValueBlock"), raw_value({"input": 1}), raw_value(metadata)))
+    assert list(found(it)) == [f"nodes[0].metadata.{path}"]
+    (problem,) = validate(it, installed())
+    assert (problem.node_id, problem.field) == ("keep", f"metadata.{path}")
+    with pytest.raises(PolicyError):
+        node_policy(metadata)
+
+
+def test_metadata_that_runs_take_is_no_problem() -> None:
+    retry = {"attempts": 3, "backoff_s": 0.5, "multiplier": 1, "max_backoff_s": 9, "on": ["TimeoutError"]}
+    policy = {"retry": retry, "timeout_s": 3, "on_interrupt": "ask", "stub_outputs": [["output", None]]}
+    for metadata in (policy, dict.fromkeys(policy), {"position": {"x": 1}, "retries": "many"}):
+        node_policy(metadata)
+        assert found(graph(Node("keep", block_id("StoreValueBlock"), raw_value({"input": 1}), raw_value(metadata)))) == {}

@@ -194,21 +194,27 @@ class ListBlocksResponse(_message.Message):
 
     BLOCKS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    METADATA_SCHEMA_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Token of the next page; empty on the last."""
     @_builtins.property
     def blocks(self) -> _containers.RepeatedCompositeFieldContainer[Global___Block]:
         """The blocks."""
 
+    @_builtins.property
+    def metadata_schema(self) -> _json_value_pb2.JsonValue:
+        """JSON Schema of what a node's metadata may say about running it. The same on every page."""
+
     def __init__(
         self,
         *,
         blocks: _abc.Iterable[Global___Block] | None = ...,
         next_page_token: _builtins.str = ...,
+        metadata_schema: _json_value_pb2.JsonValue | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["metadata_schema", b"metadata_schema"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocks", b"blocks", "next_page_token", b"next_page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blocks", b"blocks", "metadata_schema", b"metadata_schema", "next_page_token", b"next_page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
