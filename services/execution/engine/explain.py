@@ -21,12 +21,16 @@ MAX_CHARS = 200
 
 @dataclass(frozen=True, slots=True)
 class PinSource:
-    """A link to a pin: firings of its source that started, and values that came over it."""
+    """A link to a pin: firings of its source that started, those of them that failed with the error of the first, cut after MAX_CHARS, and
+    values that came over it.
+    """
 
     node_id: str
     pin: str
     firing_count: int
     value_count: int
+    failed_count: int = 0
+    first_error: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +111,9 @@ class _View:
             for pin, value in firing.outputs
         )
         started = sum(firing.attempt >= 0 for firing in firings)
-        return PinSource(source.id, link.source_pin, started, values - self._held_back(source, link))
+        failed = [firing for firing in firings if firing.status is Status.FAILED]
+        first_error = failed[0].error[:MAX_CHARS] if failed else ""
+        return PinSource(source.id, link.source_pin, started, values - self._held_back(source, link), len(failed), first_error)
 
     def _held_back(self, source: Node, link: Link) -> int:
         """Values that wait for an earlier firing of their node to end."""
@@ -121,9 +127,18 @@ class _View:
     ) -> str:
         if node.type is BlockType.NOTE:
             return "It is a remark and never runs."
-        fired = sum(count for status, count in firings.items() if status is not Status.INCOMPLETE)
-        said = [f"It fired {_times(fired)}{self._why(node, fired, pins)}." if fired else f"It did not fire{self._why_not(node, pins)}."]
-        standing = [f"{firings[status]} {what}" for status, what in _STANDING.items() if firings.get(status)]
+        ready = firings.get(Status.QUEUED, 0)
+        fired = sum(count for status, count in firings.items() if status is not Status.INCOMPLETE) - ready
+        more = f", {ready} more {'is' if ready == 1 else 'are'} ready" if ready else ""
+        if fired:
+            said = [f"It fired {_times(fired)}{more}{self._why(node, fired + ready, pins)}."]
+        elif ready:
+            said = [f"It is ready to fire {_times(ready)}{self._why(node, ready, pins)}."]
+        else:
+            said = [f"It did not fire{self._why_not(node, pins)}."]
+        waits_for = _READY if self._state.started_us else "ready, waiting for the run to begin"
+        standing = [f"{ready} {waits_for}"] if ready else []
+        standing += [f"{firings[status]} {what}" for status, what in _STANDING.items() if firings.get(status)]
         if standing:
             said.append(f"Of its firings: {', '.join(standing)}{f' ({_first(reasons)})' if reasons else ''}.")
         return " ".join(said)
@@ -159,8 +174,8 @@ class _View:
         return " and ".join(_silence(source) for source in pin.sources)
 
 
+_READY = "ready, waiting for one of the places that the firings of a run have (max_parallel_nodes)"
 _STANDING: Mapping[Status, str] = {
-    Status.QUEUED: "ready, waiting for a place to run",
     Status.RUNNING: "at work",
     Status.REVIEW: "waiting for a person",
     Status.WAITING: "waiting for a time, another run or the next attempt",
@@ -178,6 +193,10 @@ def _pins(node: Node) -> Iterable[str]:
 def _silence(source: PinSource) -> str:
     if not source.firing_count:
         return f"since {source.node_id} did not fire"
+    if not source.value_count and source.failed_count:
+        fired = "" if source.firing_count == 1 else f"fired {_times(source.firing_count)}, "
+        failed = "failed" if source.firing_count == 1 else f"failed {_times(source.failed_count)}"
+        return f"since {source.node_id} {fired}{failed} ({source.first_error}) and gave nothing on {source.pin}"
     if not source.value_count:
         return f"since {source.node_id} fired {_times(source.firing_count)} and gave nothing on {source.pin}"
     return f"though {source.node_id} gave {_values(source.value_count)} on {source.pin}"

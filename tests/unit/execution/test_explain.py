@@ -23,10 +23,53 @@ def run(nodes: dict[str, Any], links: list[str], *outputs: tuple[str, str, Any])
     return {item.node_id: item for item in explain_nodes(state)}
 
 
+READY = "ready, waiting for one of the places that the firings of a run have (max_parallel_nodes)"
+
+
+def test_firings_that_have_not_started_are_told_apart_from_those_that_have() -> None:
+    state = State(plan({"x": ("pass", {"a": 1}), "p": "pass"}, ["x.out -> p.a"]), EXECUTION_ID)
+    (x,) = start(state, {})
+    before, _ = explain_nodes(state)
+    assert before.summary == "It is ready to fire once: it starts with the run. Of its firings: 1 ready, waiting for the run to begin."
+    journal = Journal(state)
+    journal.begin(x)
+    for number in range(3):
+        ready = journal.emit(x, "out", number)
+        if number < 2:
+            journal.begin(ready[0])
+    assert explain_nodes(state)[1].summary == (
+        f"It fired 2 times, 1 more is ready: 3 values came to a. Of its firings: 1 {READY}, 2 at work."
+    )
+
+
+def test_behind_a_node_that_failed_its_error_is_told() -> None:
+    state = State(plan({"x": ("pass", {"a": 1}), "p": "pass"}, ["x.out -> p.a"]), EXECUTION_ID)
+    (x,) = start(state, {})
+    journal = Journal(state)
+    journal.fail(journal.begin(x), "ValueError: broken")
+    summary = explain_nodes(state)[1].summary
+    assert summary == "It did not fire: no value came to a, since x failed (ValueError: broken) and gave nothing on out."
+
+
+def test_behind_a_node_that_failed_at_times_it_is_told_how_often_and_the_first_error() -> None:
+    nodes: dict[str, Any] = {"s": ("pass", {"a": 1}), "x": "pass", "p": "pass"}
+    state = State(plan(nodes, ["s.out -> x.a", "x.out -> p.a"]), EXECUTION_ID)
+    (s,) = start(state, {})
+    journal = Journal(state)
+    journal.begin(s)
+    made = [journal.emit(s, "out", number)[0] for number in range(3)]
+    journal.complete(journal.begin(made[0]))
+    journal.fail(journal.begin(made[1]), "first")
+    journal.fail(journal.begin(made[2]), "second")
+    assert explain_nodes(state)[2].summary == (
+        "It did not fire: no value came to a, since x fired 3 times, failed 2 times (first) and gave nothing on out."
+    )
+
+
 def test_a_node_that_fired_says_how_many_values_came() -> None:
     found = run({"x": ("pass", {"a": 1}), "p": "pass"}, ["x.out -> p.a"], ("x", "out", 1), ("x", "out", 2))
     assert found["x"].summary == "It fired once: it starts with the run."
-    assert found["p"].summary.startswith("It fired 2 times: 2 values came to a.")
+    assert found["p"].summary == f"It is ready to fire 2 times: 2 values came to a. Of its firings: 2 {READY}."
     assert found["p"].firings == {Status.QUEUED: 2}
 
 
@@ -46,8 +89,8 @@ def test_unequal_streams_are_told_apart() -> None:
     nodes = {"x": ("pass", {"a": 1}), "y": ("pass", {"a": 1}), "p": "pair"}
     found = run(nodes, ["x.out -> p.a", "y.out -> p.b"], ("x", "out", 1), ("x", "out", 2), ("y", "out", 3))
     assert found["p"].summary == (
-        "It fired once: each firing takes a value from each linked pin, and there came 2 to a, 1 to b. "
-        "Of its firings: 1 ready, waiting for a place to run, 1 not complete (no value arrived at b)."
+        "It is ready to fire once: each firing takes a value from each linked pin, and there came 2 to a, 1 to b. "
+        f"Of its firings: 1 {READY}, 1 not complete (no value arrived at b)."
     )
 
 
@@ -75,6 +118,8 @@ def test_static_pins_constants_and_long_values() -> None:
 def test_a_collect_and_a_remark() -> None:
     nodes = {"x": ("pass", {"a": 1}), "c": "gather", "n": ("remark", {"text": "t"})}
     found = run(nodes, ["x.out -> c.item"], ("x", "out", 1), ("x", "out", 2))
-    assert found["c"].summary.startswith("It fired once: 2 values came to item, and made a list each time that all of it was done.")
+    assert found["c"].summary.startswith(
+        "It is ready to fire once: 2 values came to item, and made a list each time that all of it was done."
+    )
     assert found["c"].pins[0].received_count == 2
     assert found["n"].summary == "It is a remark and never runs."
