@@ -8,8 +8,8 @@ from services.execution.lines import Line, Names, Renderer
 from services.execution.live import LiveRuns
 from services.execution.publisher import Committed, Publisher
 from services.execution.repository import Record
+from services.execution.signals import Woken
 from services.execution.tree import Stopped
-from services.execution.worker.signals import Woken
 
 _NO_NODES = Names(())
 

@@ -12,8 +12,8 @@ from mesh.bus import Bus
 from mesh.logs import get_logger
 from mesh.streams import GRAPH_HEADER, execution_subject
 from services.execution.engine.events import EventKind
+from services.execution.hooks import hook
 from services.execution.lines import Line, Renderer
-from services.execution.worker.hooks import hook
 
 _log = get_logger("execution.publisher")
 

@@ -17,8 +17,8 @@ from services.execution.lines import Line, Renderer, read_row, resolved, timesta
 from services.execution.notices import Notices
 from services.execution.repository import ExecutionRepository, Record
 from services.execution.review_repository import ReviewRepository
+from services.execution.signals import Signal
 from services.execution.snapshots import Snapshots
-from services.execution.worker.signals import Signal
 
 _WAITS = frozenset({EventKind.NODE_REVIEW, EventKind.NODE_WAITING})
 _KINDS = _WAITS | {EventKind.NODE_RESUMED}

@@ -17,17 +17,18 @@ from mesh.service import Running, Service
 from mesh.settings import Settings
 from services.block.sdk import BlockRegistry
 from services.execution.errors import DATABASE_AWAY
+from services.execution.hooks import arm_plan
 from services.execution.notices import Notices
 from services.execution.publisher import Publisher
 from services.execution.repository import ExecutionRepository
+from services.execution.signals import Signals
 from services.execution.snapshots import Snapshots
 from services.execution.tree import Tree
 from services.execution.worker.aftermath import Aftermath
 from services.execution.worker.children import Children
-from services.execution.worker.claims import Claims, Limits
+from services.execution.worker.claims import Claims, OwnerLimits
 from services.execution.worker.dispatcher import Dispatcher
 from services.execution.worker.executor import NodeExecutor
-from services.execution.worker.hooks import arm_plan
 from services.execution.worker.journal import Journal
 from services.execution.worker.leases import Leases
 from services.execution.worker.letters import Letters
@@ -35,7 +36,6 @@ from services.execution.worker.liveness import Liveness
 from services.execution.worker.manager import ExecutionManager
 from services.execution.worker.quarantine import Quarantine
 from services.execution.worker.replay import Replay
-from services.execution.worker.signals import Signals
 from services.execution.worker.suspects import Suspects
 from services.execution.worker.tools import Tools
 
@@ -162,10 +162,10 @@ class Worker:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _limits(settings: Settings) -> Limits:
+def _limits(settings: Settings) -> OwnerLimits:
     """An eighth of the slots is kept for owners who have little at work here."""
     slots = settings.worker_slots
-    return Limits(settings.max_running_per_user, max(slots - max(slots // 8, 1), 1))
+    return OwnerLimits(settings.max_running_per_user, max(slots - max(slots // 8, 1), 1))
 
 
 def _report(task: asyncio.Task[None]) -> None:

@@ -114,7 +114,7 @@ _IS_QUEUED = "SELECT EXISTS (SELECT 1 FROM execution WHERE status = 'QUEUED' AND
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class OwnerLimits:
     """Executions of one owner that may be at work: everywhere, and on one worker."""
 
     everywhere: int
@@ -124,7 +124,7 @@ class Limits:
 class Claims:
     """Claims executions for one worker."""
 
-    def __init__(self, pool: asyncpg.Pool, worker_id: str, lease_s: float, limits: Limits) -> None:
+    def __init__(self, pool: asyncpg.Pool, worker_id: str, lease_s: float, limits: OwnerLimits) -> None:
         self._pool = pool
         self._for_us = worker_id, lease_s
         self._limits = limits.everywhere, limits.here

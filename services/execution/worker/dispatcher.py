@@ -20,8 +20,8 @@ from mesh.logs import get_logger
 from mesh.settings import Settings
 from mesh.streams import CONTROL_CANCEL, CONTROL_SIGNAL, DISPATCH_RUN
 from services.execution.errors import DATABASE_AWAY
+from services.execution.hooks import hook
 from services.execution.worker.claims import Claims
-from services.execution.worker.hooks import hook
 from services.execution.worker.leases import Claim, Leases
 from services.execution.worker.manager import ExecutionManager
 from services.execution.worker.pull import Pull

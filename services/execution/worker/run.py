@@ -22,9 +22,9 @@ from services.block.sdk.run import Suspended
 from services.execution.engine.events import EventKind
 from services.execution.engine.state import Firing, State
 from services.execution.engine.waits import child_value
+from services.execution.hooks import hook, is_armed
 from services.execution.worker.endings import ending_of, parking_of
 from services.execution.worker.firings import Firings, now_us
-from services.execution.worker.hooks import hook, is_armed
 from services.execution.worker.leases import Claim
 from services.execution.worker.limits import LimitReachedError, Limits
 from services.execution.worker.quarantine import GIVEN_UP, MAX_ATTEMPTS
@@ -340,7 +340,8 @@ class Run:
         self._firings.complete(firing)
 
     async def _start_child(self, firing: Firing, child: Child) -> None:
-        execution_id = await self._tools.children.start(self.claim, firing, child)
+        old = None if self._memo is None else self._memo.child_of(firing)
+        execution_id = await self._tools.children.start(self.claim, firing, child, retry_of=old)
         self._firings.wait(firing, EventKind.NODE_WAITING, child_value(execution_id))
 
     async def _drop_tasks(self) -> None:

@@ -31,10 +31,10 @@ from services.execution.lines import Line, read_row
 from services.execution.notices import Notices
 from services.execution.publisher import Publisher
 from services.execution.repository import ExecutionRepository, Record
+from services.execution.signals import Signals
 from services.execution.snapshots import Snapshots
 from services.execution.tree import Tree
 from services.execution.worker.app import Worker
-from services.execution.worker.signals import Signals
 from tests.integration.execution import touch
 from tests.integration.execution.api import SERVICES, Api
 

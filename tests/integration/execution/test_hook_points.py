@@ -8,7 +8,7 @@ import time
 import psutil
 import pytest
 
-from services.execution.worker.hooks import POINTS, arm_plan
+from services.execution.hooks import POINTS, arm_plan
 from tests.integration.execution.conftest import Lab
 from tests.integration.execution.graphs import PAUSE, TOUCH, chain
 from tests.integration.execution.test_crash import check

@@ -5,7 +5,7 @@ from typing import Any
 
 import asyncpg
 
-from services.execution.worker.claims import Claims, Limits
+from services.execution.worker.claims import Claims, OwnerLimits
 from services.execution.worker.entries import Ending, Entry, append, find_committed
 from services.execution.worker.journal import Journal
 from services.execution.worker.leases import Leases
@@ -17,7 +17,7 @@ LEASE_S = 5.0
 
 def claims_of(lab: Lab, worker: str, everywhere: int = 1000, here: int = 1000) -> Claims:
     """What a worker claims by."""
-    return Claims(lab.pool, worker, LEASE_S, Limits(everywhere, here))
+    return Claims(lab.pool, worker, LEASE_S, OwnerLimits(everywhere, here))
 
 
 async def claimed(lab: Lab, worker: str) -> Any:
