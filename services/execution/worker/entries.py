@@ -4,10 +4,9 @@ It locks each run's row, checks the fence (`epoch`) and the position (`last_seq`
 one journal, and a journal never has a gap. The primary key stands behind that.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
-
-import asyncpg
+from typing import Any, Protocol
 
 # A statement that takes longer counts as lost; whether it was committed is found out afterwards.
 _TIMEOUT_S = 10.0
@@ -160,7 +159,14 @@ _NOT_ENDED = Ending("", "", "", "", "")
 _US_PER_S = 1_000_000
 
 
-async def append(pool: asyncpg.Pool, entries: Sequence[Entry], lease_s: float) -> set[str]:
+class Fetching(Protocol):
+    """A pool, or a connection that is kept."""
+
+    def fetch(self, query: str, *args: Any, timeout: float) -> Awaitable[Sequence[Any]]:
+        """The rows that a query gives."""
+
+
+async def append(database: Fetching, entries: Sequence[Entry], lease_s: float) -> set[str]:
     """Commits entries in one statement and returns the ids of the runs whose entry was accepted; the others are fenced off."""
     values = [(entry.execution_id, value.sha256, value.size_bytes, value.content) for entry in entries for value in entry.values]
     if values:
@@ -170,13 +176,13 @@ async def append(pool: asyncpg.Pool, entries: Sequence[Entry], lease_s: float) -
         query, more = _APPEND, [*_ends(entries), lease_s]
     else:
         query, more = _APPEND_ONGOING, [lease_s]
-    rows = await pool.fetch(query, *_columns(entries), *more, timeout=_TIMEOUT_S)
+    rows = await database.fetch(query, *_columns(entries), *more, timeout=_TIMEOUT_S)
     return {row[0] for row in rows}
 
 
-async def find_committed(pool: asyncpg.Pool, entries: Sequence[Entry]) -> set[str]:
+async def find_committed(database: Fetching, entries: Sequence[Entry]) -> set[str]:
     """Returns the ids of the runs whose entry is in the journal already, as an earlier try of the same writer left it."""
-    rows = await pool.fetch(_WAS_COMMITTED, *_columns(entries), 1.0, timeout=_TIMEOUT_S)
+    rows = await database.fetch(_WAS_COMMITTED, *_columns(entries), 1.0, timeout=_TIMEOUT_S)
     return {row[0] for row in rows}
 
 

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import asyncpg
 
+from mesh.database import KeptConnection
 from mesh.group_commit import GroupCommit
 from mesh.logs import get_logger
 from services.execution.errors import DATABASE_AWAY
@@ -41,7 +42,7 @@ class Journal:
 
     def __init__(self, pool: asyncpg.Pool, lease_s: float, *, on_last: Callable[[Entry], None] = lambda _: None) -> None:
         """`lease_s` is what each commit adds to the lease. `on_last` gets each committed entry that parks or ends its run."""
-        self._pool = pool
+        self._connection = KeptConnection(pool)
         self._lease_s = lease_s
         self._on_last = on_last
         self._dirty: set[Author] = set()
@@ -55,7 +56,10 @@ class Journal:
 
     async def run(self) -> None:
         """Writes until cancelled."""
-        await self._group.run()
+        try:
+            await self._group.run()
+        finally:
+            await self._connection.give_back()
 
     async def drain(self) -> None:
         """Returns when everything added is durable or refused."""
@@ -87,9 +91,9 @@ class Journal:
         while True:
             try:
                 await hook("journal.commit.before")
-                kept = await append(self._pool, entries, self._lease_s)
+                kept = await append(self._connection, entries, self._lease_s)
                 if is_repeat and len(kept) < len(entries):
-                    kept |= await find_committed(self._pool, [entry for entry in entries if entry.execution_id not in kept])
+                    kept |= await find_committed(self._connection, [entry for entry in entries if entry.execution_id not in kept])
                 await hook("journal.commit.after")
             except DATABASE_AWAY as error:
                 if not is_repeat:

@@ -22,6 +22,17 @@ class FaultyPool:
         """As the pool's."""
         return await self._do(self._pool.fetch, args, options)
 
+    async def acquire(self, **_: Any) -> "FaultyPool":
+        """A connection is as faulty as the pool."""
+        return self
+
+    async def release(self, _: Any) -> None:
+        """Nothing was taken."""
+
+    def is_closed(self) -> bool:
+        """Never: each query takes a real connection of its own."""
+        return False
+
     async def fetchrow(self, *args: Any, **options: Any) -> Any:
         """As the pool's."""
         return await self._do(self._pool.fetchrow, args, options)

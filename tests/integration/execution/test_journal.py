@@ -132,6 +132,15 @@ class FlakyPool:
     def __init__(self, pool: asyncpg.Pool, faults: list[str]) -> None:
         self.pool, self.faults = pool, faults
 
+    async def acquire(self, **_: Any) -> "FlakyPool":
+        return self
+
+    async def release(self, _: Any) -> None:
+        pass
+
+    def is_closed(self) -> bool:
+        return False
+
     async def fetch(self, *args: Any, **options: Any) -> Any:
         fault = self.faults.pop(0) if self.faults else ""
         if fault == "before":

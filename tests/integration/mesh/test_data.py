@@ -16,6 +16,7 @@ from sqlalchemy.exc import ProgrammingError
 
 from mesh.chain.faults import translate
 from mesh.clients import Clients
+from mesh.database import KeptConnection
 from mesh.errors import Code
 from mesh.identity.service_token import ServiceTokens
 from mesh.migrate import migrate
@@ -118,6 +119,35 @@ async def test_connections_that_the_server_ended_are_replaced(settings: Settings
     assert await database.pool.fetchval("SELECT 1") == 1
     async with database.engine.connect() as connection:
         assert (await connection.execute(text("SELECT 1"))).scalar() == 1
+
+
+async def test_a_kept_connection_is_one_until_it_is_lost_or_a_query_fails(settings: Settings, resources: Resources, package: Path) -> None:
+    await migrated_service(settings, package, "kept")
+    pool = (await resources.database("kept")).pool
+    kept = KeptConnection(pool)
+
+    async def pid() -> int:
+        [(found,)] = await kept.fetch("SELECT pg_backend_pid()", timeout=5.0)
+        return int(found)
+
+    first = await pid()
+    assert await pid() == first
+    assert pool.get_size() - pool.get_idle_size() == 1
+    with pytest.raises(asyncpg.DivisionByZeroError):
+        await kept.fetch("SELECT 1 / 0", timeout=5.0)
+    assert pool.get_size() == pool.get_idle_size()
+    lost = await pid()
+    admin = await asyncpg.connect(settings.database_url.get_secret_value())
+    try:
+        await admin.fetchval("SELECT pg_terminate_backend($1, 5000)", lost)
+    finally:
+        await admin.close()
+    async with asyncio.timeout(5):
+        while pool.get_size():  # noqa: ASYNC110 - the end arrives over the socket
+            await asyncio.sleep(0.01)
+    assert await pid() != lost
+    await kept.give_back()
+    assert pool.get_size() == pool.get_idle_size()
 
 
 async def test_a_pool_with_nothing_left_refuses_within_its_time(settings: Settings, package: Path) -> None:
