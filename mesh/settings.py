@@ -66,7 +66,7 @@ class Settings(BaseSettings):
     max_parallel_nodes: int = Field(100, ge=1, description="Firings of one execution at work at the same time")
     max_tree_executions: int = Field(1000, ge=1, description="Executions of nested agents under one execution, itself included")
     max_depth: int = Field(16, ge=0, description="How deep executions of nested agents go")
-    max_emissions: int = Field(100_000, ge=1, description="Values that one execution may emit in all")
+    max_emissions: int = Field(1_000_000, ge=1, description="Values that one execution may emit in all")
     max_value_bytes: int = Field(256 * 1024 * 1024, ge=1, description="Values of one execution in all, as JSON text")
     max_run_s: float = Field(86400.0, gt=0, description="Longest work on one execution; the time it is parked does not count")
     node_timeout_s: float = Field(1800.0, gt=0, description="Longest run of one firing")
