@@ -67,6 +67,7 @@ class Settings(BaseSettings):
     max_tree_executions: int = Field(1000, ge=1, description="Executions of nested agents under one execution, itself included")
     max_depth: int = Field(16, ge=0, description="How deep executions of nested agents go")
     max_emissions: int = Field(1_000_000, ge=1, description="Values that one execution may emit in all")
+    max_open_firings: int = Field(500_000, ge=1, description="Firings of one execution that wait or are at work; they take up to 1 kB each")
     max_value_bytes: int = Field(256 * 1024 * 1024, ge=1, description="Values of one execution in all, as JSON text")
     max_run_s: float = Field(86400.0, gt=0, description="Longest work on one execution; the time it is parked does not count")
     node_timeout_s: float = Field(1800.0, gt=0, description="Longest run of one firing")

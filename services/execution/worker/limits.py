@@ -14,6 +14,7 @@ class Limits:
     def __init__(self, settings: Settings, state: State) -> None:
         self._state = state
         self._max_emissions = settings.max_emissions
+        self._max_open_firings = settings.max_open_firings
         self._max_value_bytes = settings.max_value_bytes
         self._max_run_s = settings.max_run_s
 
@@ -21,6 +22,8 @@ class Limits:
         """Before an output, with the size of all values so far. Raises LimitReachedError."""
         if self._state.emission_count >= self._max_emissions:
             raise LimitReachedError(f"the run emitted more than {self._max_emissions} values; a cycle without an exit?")
+        if len(self._state.firings) > self._max_open_firings:
+            raise LimitReachedError(f"more than {self._max_open_firings} firings of the run wait for values or for their turn")
         if recorded_bytes > self._max_value_bytes:
             raise LimitReachedError(f"the values of the run hold more than {self._max_value_bytes} bytes")
 
