@@ -10,19 +10,21 @@ import orjson
 
 from services.execution.engine.state import Firing, State
 from services.execution.engine.status import Status
-from services.execution.engine.waits import child_errors
+from services.execution.engine.waits import WaitKind, child_errors
 
 Outputs = Sequence[tuple[str, Any]]
 
 
 class Memo:
     """The completed firings of an ended run, each to be used once, in their order. Those whose child run had failures are left out, so that
-    a run which goes on tries these again.
+    a run which goes on tries these again, with a child that goes on from the old one.
     """
 
     def __init__(self) -> None:
         self._left: dict[tuple[str, bytes], deque[Outputs]] = {}
         self._taken: dict[int, Outputs | None] = {}
+        self._children: dict[tuple[str, bytes], deque[str]] = {}
+        self._children_taken: dict[int, str] = {}
 
     @classmethod
     def of(cls, state: State) -> "Memo":
@@ -31,6 +33,8 @@ class Memo:
         for firing in state.firings.values():
             if firing.status is Status.COMPLETED and not child_errors(firing.answer):
                 memo._left.setdefault(_key(firing), deque()).append(firing.outputs)
+            elif child_id := _child_of(firing):
+                memo._children.setdefault(_key(firing), deque()).append(child_id)
         return memo
 
     def outputs_of(self, firing: Firing) -> Outputs | None:
@@ -38,9 +42,24 @@ class Memo:
         for each firing that was started finds the same things left.
         """
         if firing.index not in self._taken:
-            found = self._left.get(_key(firing))
+            key = _key(firing)
+            found, children = self._left.get(key), self._children.get(key)
+            if children and not found:
+                self._children_taken[firing.index] = children.popleft()
             self._taken[firing.index] = found.popleft() if found else None
         return self._taken[firing.index]
+
+    def child_of(self, firing: Firing) -> str | None:
+        """The old run's child of a firing that has to run, as far as `outputs_of` was asked for it."""
+        return self._children_taken.get(firing.index)
+
+
+def _child_of(firing: Firing) -> str:
+    """The last child that the firing started; empty when it started none."""
+    wait = None if firing.course is None else firing.course.wait
+    known = wait.value if wait is not None and wait.kind is WaitKind.CHILD else firing.answer
+    found = known.get("execution_id") if isinstance(known, Mapping) else None
+    return found if isinstance(found, str) else ""
 
 
 def _key(firing: Firing) -> tuple[str, bytes]:

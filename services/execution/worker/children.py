@@ -45,8 +45,11 @@ WITH parent AS (
     RETURNING e.id
 ), made AS (
     INSERT INTO execution (id, owner_id, graph_id, graph_version, status, inputs, input_masks, last_seq, request_id, dry_run, timezone,
-                           parent_id, parent_firing, parent_wait, root_id, depth, agents)
-    SELECT $1, $6, $8, $9, 'QUEUED', $10, $11, 1, $7, $12, $13, $2, $14, $15, root.id, $16, $18 FROM root
+                           parent_id, parent_firing, parent_wait, root_id, depth, agents,
+                           retry_of)
+    SELECT $1, $6, $8, $9, 'QUEUED', $10, $11, 1, $7, $12, $13, $2, $14, $15, root.id, $16, $18,
+        (SELECT id FROM execution WHERE id = $19 AND parent_id = $20 AND graph_id = $8 AND graph_version = $9 AND end_time IS NOT NULL)
+    FROM root
     ON CONFLICT (owner_id, request_id) DO NOTHING
     RETURNING id
 ), journal AS (
@@ -77,8 +80,9 @@ class Children:
         self._max_executions = settings.max_tree_executions
         self._max_depth = settings.max_depth
 
-    async def start(self, claim: Claim, firing: Firing, child: Child) -> str:
-        """Starts an execution for the firing's present wait, once however often it is called. Returns its id.
+    async def start(self, claim: Claim, firing: Firing, child: Child, *, retry_of: str | None = None) -> str:
+        """Starts an execution for the firing's present wait, once however often it is called. Returns its id. `retry_of` is the child of
+        the same firing in the run that this one goes on from: what that completed is taken over.
 
         Waits for the database, and for its own end when the run is not to go on. Raises BlockError when the agent is not there, its
         inputs do not fit, or the tree is too deep or too large.
@@ -87,12 +91,12 @@ class Children:
             raise BlockError(f"agents run each other more than {self._max_depth} deep", kind="AgentDepthError")
         while True:
             with suppress(*DATABASE_AWAY):
-                started = await self._start(claim, firing, child)
+                started = await self._start(claim, firing, child, retry_of)
                 if started is not None:
                     return started
             await asyncio.sleep(_RETRY_S)
 
-    async def _start(self, claim: Claim, firing: Firing, child: Child) -> str | None:
+    async def _start(self, claim: Claim, firing: Firing, child: Child, retry_of: str | None) -> str | None:
         """None when the run is not ours any more, or somebody wants it stopped: the run will hear of it."""
         # Longer than any request_id of a caller, so never the same as one.
         request_id = f"{firing.id}/{firing.waits}"
@@ -119,6 +123,8 @@ class Children:
             claim.depth + 1,
             write_row([line]),
             claim.agents,
+            retry_of,
+            claim.retry_of,
             timeout=_TIMEOUT_S,
         )
         if made is not None:

@@ -29,8 +29,10 @@ class Answers(Protocol):
 class Children(Protocol):
     """Where child runs are started."""
 
-    async def start(self, claim: Claim, firing: Firing, child: Child) -> str:
-        """Starts a run for the firing's present wait, once however often it is called. Returns its id. Raises BlockError when refused."""
+    async def start(self, claim: Claim, firing: Firing, child: Child, *, retry_of: str | None = None) -> str:
+        """Starts a run for the firing's present wait, once however often it is called, one that goes on from `retry_of`. Returns its id.
+        Raises BlockError when refused.
+        """
 
 
 class Waits:

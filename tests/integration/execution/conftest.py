@@ -184,5 +184,6 @@ def touches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> touch.Touches:
 @pytest_asyncio.fixture(scope="module")
 async def api(migrated: Settings) -> AsyncIterator[Api]:
     """The services in this process."""
+    touch.install()
     async with hosted(find_services(SERVICES), migrated) as host, grpc.aio.insecure_channel(host.grpc_address) as channel:
         yield Api(channel, host.http_address)

@@ -9,6 +9,7 @@ from tests.integration.execution.api import Api, Person, refused
 from tests.integration.execution.conftest import Lab
 from tests.integration.execution.graphs import INPUT, OUTPUT, TOUCH, chain, document, link, node
 from tests.integration.execution.script import Script
+from tests.integration.execution.test_api_agents import calling, children
 from tests.integration.execution.touch import Touches
 
 GET_ITEM = "262ca24c-1025-43cf-a578-534e23234e97"
@@ -92,3 +93,21 @@ async def test_a_retry_does_not_repeat_what_was_done(api: Api, lab: Lab, touches
     given = [event.value.json for event in events if event.kind == pb.EVENT_KIND_NODE_OUTPUT and event.node_id == "touch"]
     assert given == ["1"]
     assert [event.node_id for event in events if event.kind == pb.EVENT_KIND_NODE_FAILED] == ["get"]
+
+
+async def test_a_retry_looks_into_nested_agents_and_repeats_nothing_there(api: Api, lab: Lab, touches: Touches) -> None:
+    person = await api.person()
+    middle = await person.save(calling(await person.save(FAILING), 0))
+    async with lab.worker():
+        created = await person.create(await person.save(calling(middle, 0)), X="1")
+        await person.watch(created.id)
+        assert len(touches.firings()) == 1
+        # The parent's own firings have all completed: what failed is two levels below.
+        new = await retry(person, created.id)
+        await person.watch(new.id)
+    assert len(touches.firings()) == 1
+    (old_child,), (child,) = await children(person, created.id), await children(person, new.id)
+    (old_inner,), (inner,) = await children(person, old_child.id), await children(person, child.id)
+    assert (child.retry_of, inner.retry_of) == (old_child.id, old_inner.id)
+    given = [event.value.json for event in await person.events(inner.id, 1000) if event.node_id == "touch" and event.pin == "value"]
+    assert given == ["1"]
