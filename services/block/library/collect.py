@@ -8,8 +8,9 @@ from services.block.sdk import Block, BlockContext, BlockInput, BlockOutput, Blo
 class CollectBlock(Block):
     """Gathers all values that come to it and hands them on as one list when no more can come.
 
-    Without a source that is when nothing before it in the graph has anything left to do. With one, there is a list for each time that the
-    source ran: everything that came of that.
+    Without a source that is when nothing before it in the graph has anything left to do, and something came since the last list; a stream
+    without values makes one empty list. With a source, there is exactly one list for each time that the source ran: everything that came of
+    that, be it nothing. A list is not held up by values that wait for others that never come.
     """
 
     id = "2c6f8b0a-7c1e-4a43-9a1f-3f0d0f2b9e54"

@@ -148,8 +148,10 @@ class _View:
         if node in self._state.plan.starting:
             return ": it starts with the run" if fired == 1 else ": once with the run, then for the values that came"
         if node.gather is not None:
-            what = f"each run of {self._state.plan.nodes[node.gather.source].id}" if node.gather.source is not None else "all of it"
-            return f": {_values(linked[0].received_count)} came to {linked[0].pin}, and made a list each time that {what} was done"
+            came = f": {_values(linked[0].received_count)} came to {linked[0].pin}"
+            if node.gather.source is not None:
+                return f"{came}, and there is a list for each run of {self._state.plan.nodes[node.gather.source].id}"
+            return f"{came}, and those that were new made a list each time that all before it was done"
         if len(linked) == 1:
             return f": {_values(linked[0].received_count)} came to {linked[0].pin}"
         came = ", ".join(f"{pin.received_count} to {pin.pin}{' (kept for later firings)' if pin.is_static else ''}" for pin in linked)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from services.block.sdk import Block, BlockContext, BlockInput, BlockOutput, BlockRegistry, BlockResult, pin
 from services.execution.engine.checks import problems
 from services.execution.engine.dataflow import start
+from services.execution.engine.fold import apply
 from services.execution.engine.outcome import outputs
 from services.execution.engine.plan import Plan
 from services.execution.engine.state import Firing, State
@@ -315,3 +316,17 @@ def test_any_prefix_of_a_gathering_run_replays_to_the_state_it_had_then(plan: Pl
             break
     length = data.draw(st.integers(1, len(course.journal.events)))
     assert snapshot(replay(plan, course.journal.events[:length])) == course.seen[length - 1]
+
+
+@settings(max_examples=60, deadline=None)
+@given(gathering_plans(), st.data())
+def test_a_state_without_history_gathers_the_same(plan: Plan, data: st.DataObject) -> None:
+    course = Course(plan)
+    for number in range(200):
+        if not course.step(data, number, 30):
+            break
+    lean = State(plan, EXECUTION_ID, keeps_history=False)
+    queue = start(lean, {})
+    for event in course.journal.events:
+        queue.extend(apply(lean, event))
+    assert [(firing.id, firing.inputs) for firing in queue] == [(firing.id, firing.inputs) for firing in course.queue]

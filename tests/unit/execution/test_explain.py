@@ -119,7 +119,7 @@ def test_a_collect_and_a_remark() -> None:
     nodes = {"x": ("pass", {"a": 1}), "c": "gather", "n": ("remark", {"text": "t"})}
     found = run(nodes, ["x.out -> c.item"], ("x", "out", 1), ("x", "out", 2))
     assert found["c"].summary.startswith(
-        "It is ready to fire once: 2 values came to item, and made a list each time that all of it was done."
+        "It is ready to fire once: 2 values came to item, and those that were new made a list each time that all before it was done."
     )
     assert found["c"].pins[0].received_count == 2
     assert found["n"].summary == "It is a remark and never runs."
