@@ -43,10 +43,13 @@ _HEAD = f"SELECT {_LIST_COLUMNS} FROM execution WHERE id = $1 AND owner_id = $2"
 
 _LIST = f"""
 SELECT {_LIST_COLUMNS} FROM execution
-WHERE owner_id = $1 AND ($2 = '' OR graph_id = $2) AND ($3 = '' OR status = $3) AND ($4::text IS NULL OR parent_id = $4::text::uuid)
-    AND (create_time, id) < (coalesce($5, 'infinity'::timestamptz), $6::uuid)
-ORDER BY create_time DESC, id DESC LIMIT $7
+WHERE owner_id = $1 AND ($2 = '' OR graph_id = $2) AND ($3 = '' OR status = $3)
+    AND (create_time, id) < (coalesce($4, 'infinity'::timestamptz), $5::uuid)
+ORDER BY create_time DESC, id DESC LIMIT $6
 """  # noqa: S608
+
+# A statement of its own, so that whatever plan is kept for it finds them by their parent.
+LIST_CHILDREN = _LIST.replace("WHERE owner_id", "WHERE parent_id = $7 AND owner_id")
 
 _LAST_UUID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 
@@ -163,7 +166,8 @@ class ExecutionRepository(JournalReads):
         self, owner_id: str, *, graph_id: str, status: str, parent_id: str | None, before: tuple[dt.datetime, str] | None, limit: int
     ) -> list[Record]:
         """Executions of an owner, newest first, those after the (create time, id) of the last one seen."""
-        rows = await self._pool.fetch(_LIST, owner_id, graph_id, status, parent_id, *(before or (None, _LAST_UUID)), limit)
+        query = owner_id, graph_id, status, *(before or (None, _LAST_UUID)), limit
+        rows = await (self._pool.fetch(_LIST, *query) if parent_id is None else self._pool.fetch(LIST_CHILDREN, *query, parent_id))
         return [Record(*row) for row in rows]
 
     async def queue(self, owner_id: str, create_time: dt.datetime) -> tuple[int, int]:

@@ -227,6 +227,9 @@ async def test_a_run_of_100000_firings_pages_from_both_ends(api: Api, lab: Lab, 
     times_ms["firings of a node"], answer = await timed(person, "ListNodeExecutions", last_lane)
     assert sum(folded) == last, "the journal was folded again"
     assert [jsontext.loads(firing.inputs.json)["input"] for firing in answer.node_executions] == list(range(100))
+    reviews = pb.ListExecutionReviewsRequest(execution_id=created.id)
+    times_ms["reviews"], answer = await timed(person, "ListExecutionReviews", reviews)
+    assert not answer.reviews
     print({name: round(value, 1) for name, value in times_ms.items()})
     assert max(value for name, value in times_ms.items() if "cold" not in name) < 500
 
