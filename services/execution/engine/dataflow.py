@@ -209,10 +209,12 @@ def _enter(state: State, firing: Firing) -> None:
     if node.is_source:
         own = (node.index, firing.index)
         firing.origins = frozenset(origin for origin in firing.origins if origin[0] != node.index) | {own}
-        for gathering in _fed(state, node):
-            if gathering.gather.source == node.index:
-                gathering.open(own, firing.origins)
-                _hold(state, state.plan.nodes[gathering.gather.link.sink], firing.origins)
+        begun = [gathering for gathering in _fed(state, node) if gathering.gather.source == node.index]
+        for gathering in begun:
+            gathering.open(own, firing.origins)
+        # An unfinished list holds back those further down, which must be there by then.
+        for gathering in begun:
+            _hold(state, state.plan.nodes[gathering.gather.link.sink], firing.origins)
     for gathering in _fed(state, node):
         gathering.enter(firing.origins)
 

@@ -167,6 +167,20 @@ def test_two_collects_in_a_row_may_have_one_source() -> None:
     assert results(nodes, links, X=[2, 0]) == {"R": [[[0, 1]], [[]]]}
 
 
+def test_a_list_of_a_list_by_the_same_source_is_given_as_soon_as_it_is_complete() -> None:
+    nodes: dict[str, Any] = {"x": ("pass", {"a": 1}), "g": "pass", "one": ("gather", {"source": "g"}), "two": ("gather", {"source": "g"})}
+    state = State(plan(nodes, ["x.out -> g.a", "g.out -> one.item", "one.out -> two.item"]), EXECUTION_ID)
+    (x,) = start(state, {})
+    journal = Journal(state)
+    (g,) = journal.emit(journal.begin(x), "out", 1)
+    journal.emit(journal.begin(g), "out", 2)
+    (one,) = journal.complete(g)
+    journal.emit(journal.begin(one), "out", one.inputs["item"])
+    # x is still at work, so not all of the upstream is quiet.
+    (two,) = journal.complete(one)
+    assert two.inputs["item"] == [[2]]
+
+
 def test_behind_a_collect_its_source_is_forgotten() -> None:
     nodes: dict[str, Any] = {"x": ("pass", {"a": 1}), "c": ("gather", {"source": "x"})}
     state = State(plan(nodes, ["x.out -> c.item"]), EXECUTION_ID)
@@ -271,6 +285,8 @@ class Course:
 
     def _check(self, ready: list[Firing]) -> None:
         """A list without a source is complete: nothing upstream is open, but for what the lists of this very moment have set going."""
+        gatherings = [lane.gathering for lane in self.state.lanes if lane.gathering is not None]
+        assert all(gathered.busy >= 0 and gathered.held >= 0 for gathering in gatherings for gathered in gathering.lists.values())
         for made in ready:
             gather = made.node.gather
             if gather is not None and gather.source is None:
