@@ -26,7 +26,7 @@ from services.execution.reviews import Reviews
 from services.execution.servicer import ExecutionServicer
 from services.execution.snapshots import Snapshots
 from services.execution.tree import Tree
-from services.execution.waiting import WaitReasons
+from services.execution.wait_reasons import WaitReasons
 
 SCHEMA = "execution"
 _RETRY_S = 1.0

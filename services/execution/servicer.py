@@ -25,7 +25,7 @@ from services.execution.notices import Notices
 from services.execution.repository import ExecutionRepository, Record
 from services.execution.retries import retry_of
 from services.execution.reviews import Reviews
-from services.execution.waiting import WaitReasons
+from services.execution.wait_reasons import WaitReasons
 
 _DEFAULT_PAGE = 50
 _DEFAULT_EVENTS = 200
