@@ -47,7 +47,8 @@ _CLAIM = f"""
 WITH wanted AS (
     SELECT id, owner_id, status = 'QUEUED' AS is_new FROM execution
     WHERE id = ANY($5::text[]::uuid[]) AND (status = 'QUEUED' OR wake_time < now() + make_interval(secs => {_EARLY_S})
-        OR (status = 'RUNNING' AND worker_id <> '' AND verdict = 'LOST'))
+        OR (status = 'RUNNING' AND worker_id <> '' AND lease_until < now()
+            AND (verdict = 'LOST' OR (verdict IN ('', 'PROBATION') AND (worker_id = $1 OR attempts < 2)))))
     FOR UPDATE SKIP LOCKED
 ), busy AS ({_BUSY.format(owners="wanted")}
 ), mine AS (
@@ -131,7 +132,9 @@ class Claims:
         self._cursor = ""
 
     async def claim(self, execution_ids: Sequence[str], *, with_queued: bool = True) -> list[Claim]:
-        """Claims those of the given executions that are due or were given back, and queued ones as their owners' limits allow."""
+        """Claims those of the given executions that are due, were given back or have outlived their lease, and queued ones as their owners'
+        limits allow. A run that may be what kills workers is none of them, unless it was this worker that lost sight of it.
+        """
         limits = self._limits if with_queued else (0, 0)
         rows = await self._pool.fetch(_CLAIM, *self._for_us, *limits, list(execution_ids), timeout=_TIMEOUT_S)
         return [Claim(*row) for row in rows]
