@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from treadle.auth.v1.auth_service_pb2 import GetJwksRequest
-from treadle.auth.v1.auth_service_pb2_grpc import AuthServiceStub
 from treadle.execution.v1.execution_service_pb2 import (
     ExecutionStatus,
     ExecutionView,
@@ -23,7 +21,6 @@ from gateway.events import EventText, text_of
 from mesh.call import Call, Caller, current_call
 from mesh.contract import methods
 from mesh.errors import ResourceExhaustedError
-from mesh.identity.access_token import Jwk
 from mesh.ids import uuid7
 
 if TYPE_CHECKING:
@@ -97,13 +94,6 @@ class Executions:
         """The graph's id. Raises NOT_FOUND (GRAPH_NOT_FOUND)."""
         with _for(caller, "/treadle.graph.v1.GraphService/GetGraph"):
             return str((await self._graphs.GetGraph(GetGraphRequest(graph_id=graph_id))).graph.id)
-
-
-async def fetch_keys(clients: "Clients") -> list[Jwk]:
-    """The keys that access tokens are verified with."""
-    with _for(Caller(workload="gateway"), "/treadle.auth.v1.AuthService/GetJwks"):
-        keys = (await AuthServiceStub(clients.channel("auth")).GetJwks(GetJwksRequest())).keys
-    return [{"kty": key.kty, "crv": key.crv, "x": key.x, "y": key.y, "kid": key.kid} for key in keys]
 
 
 @contextmanager
