@@ -162,7 +162,7 @@ async def lab_on(settings: Settings) -> AsyncIterator[Lab]:
             # Nothing of this test is left for the workers of the next.
             await lab.pool.execute(
                 "UPDATE execution SET status = 'TERMINATED', wake_time = NULL, end_time = now(), parent_told = true, letter_due = false"
-                " WHERE end_time IS NULL"
+                " WHERE end_time IS NULL OR status IN ('QUEUED', 'RUNNING', 'REVIEW')"
             )
 
 
