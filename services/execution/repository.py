@@ -49,7 +49,7 @@ ORDER BY create_time DESC, id DESC LIMIT $6
 """  # noqa: S608
 
 # A statement of its own, so that whatever plan is kept for it finds them by their parent.
-_LIST_CHILDREN = _LIST.replace("WHERE owner_id", "WHERE parent_id = $7 AND owner_id")
+LIST_CHILDREN = _LIST.replace("WHERE owner_id", "WHERE parent_id = $7 AND owner_id")
 
 _LAST_UUID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 
@@ -167,7 +167,7 @@ class ExecutionRepository(JournalReads):
     ) -> list[Record]:
         """Executions of an owner, newest first, those after the (create time, id) of the last one seen."""
         query = owner_id, graph_id, status, *(before or (None, _LAST_UUID)), limit
-        rows = await (self._pool.fetch(_LIST, *query) if parent_id is None else self._pool.fetch(_LIST_CHILDREN, *query, parent_id))
+        rows = await (self._pool.fetch(_LIST, *query) if parent_id is None else self._pool.fetch(LIST_CHILDREN, *query, parent_id))
         return [Record(*row) for row in rows]
 
     async def queue(self, owner_id: str, create_time: dt.datetime) -> tuple[int, int]:
