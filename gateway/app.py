@@ -34,6 +34,7 @@ from mesh.logs import get_logger
 from mesh.resources import Resources
 from mesh.service import Running, Service
 from mesh.status import to_json
+from mesh.tasks import end
 
 # Sockets that one process serves at the same time.
 MAX_SOCKETS = 5000
@@ -105,8 +106,7 @@ async def build(resources: Resources) -> AsyncIterator[Running]:
         async with mail_folder(resources.settings.mail_folder, resources):
             yield Running(asgi=app)
     finally:
-        attaching.cancel()
-        await asyncio.gather(attaching, return_exceptions=True)
+        await end(attaching)
 
 
 async def _show_error(request: Request, error: Exception) -> Response:

@@ -17,6 +17,7 @@ from mesh.bus import Bus
 from mesh.logs import get_logger
 from mesh.resources import Resources
 from mesh.streams import MAIL_SUBJECT, NOTIFICATIONS, ensure_streams
+from mesh.tasks import end
 
 _DURABLE = "mail-folder"
 _SENDER = "Treadle <no-reply@treadle.example>"
@@ -51,8 +52,7 @@ async def mail_folder(folder: str, resources: Resources) -> AsyncIterator[None]:
         yield
     finally:
         if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await end(task)
 
 
 async def _run(folder: Path, resources: Resources) -> None:

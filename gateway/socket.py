@@ -15,6 +15,7 @@ from gateway.outbox import Outbox
 from mesh.errors import AlreadyExistsError, InternalError, InvalidArgumentError, ResourceExhaustedError, TreadleError
 from mesh.ids import uuid7
 from mesh.logs import get_logger
+from mesh.tasks import end
 
 INTERNAL = 1011
 TRY_AGAIN_LATER = 1013
@@ -201,14 +202,9 @@ class _Subscription:
         return self.id if self.greeting else ""
 
     async def end(self) -> None:
-        """Stops following. A task that has not begun never does; one that does not heed its cancellation is asked again, then left to find
-        out by itself.
-        """
-        for _ in range(LEAVE_TRIES):
-            if self.task is None or self.task.done():
-                return
-            self.task.cancel()
-            await asyncio.wait({self.task}, timeout=LEAVE_S)
+        """Stops following. A task that has not begun never does; one that does not heed its cancellation finds out by itself."""
+        if self.task is not None:
+            await end(self.task, ask_again_s=LEAVE_S, tries=LEAVE_TRIES)
 
 
 async def close(websocket: WebSocket, end: CloseSocket) -> None:

@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from grpc_health.v1._async import HealthServicer
 from grpc_health.v1.health_pb2 import HealthCheckResponse
 
 from mesh.logs import get_logger
+from mesh.tasks import end
 
 CHECK_EVERY_S = 1.0
 CHECK_TIMEOUT_S = 2.0
@@ -75,9 +76,7 @@ class Health:
         try:
             yield
         finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            await end(task)
 
     async def stop_serving(self) -> None:
         """NOT_SERVING for good: the process drains."""

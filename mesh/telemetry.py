@@ -16,7 +16,7 @@ import asyncio
 import random
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from time import perf_counter
 
 from opentelemetry import trace
@@ -33,6 +33,7 @@ from mesh.contract import Method
 from mesh.logs import get_logger
 from mesh.metrics import Metrics
 from mesh.settings import Settings
+from mesh.tasks import end
 
 TRACEPARENT = "traceparent"
 LOOP_LAG_EVERY_S = 0.25
@@ -143,9 +144,7 @@ async def loop_lag(metrics: Metrics) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        await end(task)
 
 
 async def _watch_loop(metrics: Metrics) -> None:

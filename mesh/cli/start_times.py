@@ -11,6 +11,7 @@ import orjson
 from websockets.asyncio.client import ClientConnection, connect
 
 from mesh.cli.load import Job, percentiles_ms
+from mesh.tasks import end
 
 _SETTLE_S = 2.0
 
@@ -53,8 +54,7 @@ async def subscribed(target: str, job: Job) -> AsyncIterator[StartTimes]:
             yield times
             await asyncio.wait((reader,), timeout=_SETTLE_S)
         finally:
-            reader.cancel()
-            await asyncio.wait((reader,))
+            await end(reader)
 
 
 async def _read(socket: ClientConnection, times: StartTimes) -> None:

@@ -14,6 +14,7 @@ from mesh.dispatch import Dispatcher, Read
 from mesh.errors import TreadleError
 from mesh.http.responses import encode_headers, headers_for, send_error
 from mesh.status import to_json
+from mesh.tasks import end
 
 NDJSON = "application/x-ndjson"
 SSE = "text/event-stream"
@@ -51,8 +52,8 @@ class StreamResponse:
                 await self._open(call)
                 await self._beat_until_done(pump, gone)
         finally:
-            await _ended(gone)
-            await _ended(pump)
+            await end(gone)
+            await end(pump)
         if not pump.cancelled():
             pump.result()
 
@@ -109,9 +110,3 @@ class StreamResponse:
         except Exception as error:
             raise masked(call, error) from None
         return b"data: " + text + b"\n\n" if self._is_sse else text + b"\n"
-
-
-async def _ended(task: "asyncio.Task[None]") -> None:
-    """Cancels a task that still runs and waits for it; what it raised stays in it."""
-    task.cancel()
-    await asyncio.wait((task,))

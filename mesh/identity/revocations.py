@@ -8,6 +8,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from mesh.logs import get_logger
+from mesh.tasks import end
 
 # Core subject, no stream: the id of a key, a sign-in or an account.
 SUBJECT = "treadle.auth.revoked"
@@ -49,5 +50,4 @@ async def listening(
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await end(task)

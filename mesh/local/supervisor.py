@@ -18,6 +18,7 @@ from mesh.local.ports import Reservations
 from mesh.local.program import Program, log_end, spawn, stop, wait_ready
 from mesh.local.solo import Options, Solo, is_external
 from mesh.local.state import ProcessState, StackState, SupervisorLock, read_state, start_mark, write_state
+from mesh.tasks import end
 
 _POLL_S = 0.1
 _FIRST_PAUSE_S = 0.1
@@ -105,16 +106,13 @@ class Supervisor:
         stopping = asyncio.create_task(self._stopping.wait(), name="stopping")
         await asyncio.wait({start, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if not start.done():
-            start.cancel()
-            await asyncio.gather(start, return_exceptions=True)
+            await end(start)
             return
         start.result()
         watchers = [asyncio.create_task(self._watch(item), name=name) for name, item in self._supervised.items()]
         watchers.append(asyncio.create_task(self._check_health(), name="health"))
         await stopping
-        for watcher in watchers:
-            watcher.cancel()
-        await asyncio.gather(*watchers, return_exceptions=True)
+        await end(*watchers)
 
     async def _bring_up(self) -> None:
         began = time.monotonic()

@@ -8,6 +8,7 @@ from nats.aio.client import Client
 
 from mesh.identity.revocations import announce
 from mesh.resources import Resources
+from mesh.tasks import end
 
 
 class Announcer:
@@ -33,5 +34,4 @@ async def announcing(resources: Resources) -> AsyncIterator[Announcer]:
     try:
         yield announcer
     finally:
-        connecting.cancel()
-        await asyncio.gather(connecting, return_exceptions=True)
+        await end(connecting)

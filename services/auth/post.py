@@ -9,6 +9,7 @@ from mesh.bus import Bus
 from mesh.logs import get_logger
 from mesh.resources import Resources
 from mesh.streams import ensure_streams
+from mesh.tasks import end
 from services.auth.repository.outbox import Outbox
 
 # Between two looks for what another process, or a bus that was away, left behind.
@@ -61,5 +62,4 @@ async def posting(outbox: Outbox, resources: Resources) -> AsyncIterator[Post]:
     try:
         yield post
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await end(task)

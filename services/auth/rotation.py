@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from mesh.chain.faults import translate
 from mesh.logs import get_logger
 from mesh.settings import Settings
+from mesh.tasks import end
 from services.auth import errors
 from services.auth.keys import KeyRecord, KeyRing, Seal, SigningKey
 from services.auth.repository.signing_keys import SigningKeys
@@ -92,5 +93,4 @@ async def rotating(rotation: Rotation) -> AsyncIterator[Rotation]:
     try:
         yield rotation
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await end(task)

@@ -10,6 +10,7 @@ from mesh.logs import get_logger
 from mesh.resources import Resources
 from mesh.service import Running, Service
 from mesh.streams import ensure_streams
+from mesh.tasks import end
 from services.block.sdk import BlockRegistry
 from services.execution.cancellation import Cancellation
 from services.execution.creation import Creation
@@ -78,9 +79,7 @@ async def build(resources: Resources) -> AsyncIterator[Running]:
         )
     finally:
         await publisher.flush()
-        for task in (*loops, attaching):
-            task.cancel()
-        await asyncio.gather(*loops, attaching, return_exceptions=True)
+        await end(*loops, attaching)
 
 
 SERVICE = Service(name="execution", build=build, migrations="services.execution.migrations", needs=("postgres", "nats"))

@@ -15,6 +15,7 @@ from mesh.logs import get_logger
 from mesh.resources import Resources
 from mesh.service import Running, Service
 from mesh.settings import Settings
+from mesh.tasks import end
 from services.block.sdk import BlockRegistry
 from services.execution.errors import DATABASE_AWAY
 from services.execution.hooks import arm_plan
@@ -157,9 +158,7 @@ class Worker:
 
     async def _end(self, *names: str) -> None:
         tasks = [self._tasks.pop(name) for name in names if name in self._tasks]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(*tasks)
 
 
 def _limits(settings: Settings) -> OwnerLimits:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from mesh import jsontext
 from mesh.errors import TreadleError
 from mesh.logs import get_logger
+from mesh.tasks import end
 from services.execution.engine.state import State
 from services.execution.errors import DATABASE_AWAY
 from services.execution.lines import Names, Renderer
@@ -111,10 +112,7 @@ class ExecutionManager:
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=grace_s)
             self._handed_over += self.held
-            for task in late:
-                task.cancel()
-            if late:
-                await asyncio.wait(late)
+            await end(*late)
         return self._handed_over
 
     async def _host(self, held: _Held) -> None:

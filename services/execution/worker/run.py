@@ -16,6 +16,7 @@ from typing import Any
 from opentelemetry.trace import Span, use_span
 
 from mesh.logs import get_logger
+from mesh.tasks import end
 from services.block.sdk import BlockError, Child
 from services.block.sdk.policy import OnInterrupt
 from services.block.sdk.run import Suspended
@@ -345,11 +346,7 @@ class Run:
         self._firings.wait(firing, EventKind.NODE_WAITING, child_value(execution_id))
 
     async def _drop_tasks(self) -> None:
-        tasks = list(self._tasks.values())
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await end(*self._tasks.values())
 
     # --- The end ------------------------------------------------------------------------------------------------------------------------
 

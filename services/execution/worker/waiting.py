@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from mesh import jsontext
+from mesh.tasks import end
 from services.block.sdk import Child
 from services.execution.engine.state import Firing, State
 from services.execution.engine.waits import WaitKind
@@ -115,8 +116,7 @@ class Waits:
         if self._alarm is not None:
             self._alarm.cancel()
         if self._reader is not None:
-            self._reader.cancel()
-            await asyncio.wait([self._reader])
+            await end(self._reader)
 
     def _ring(self) -> None:
         self._alarm = None
