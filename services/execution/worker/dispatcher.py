@@ -40,7 +40,7 @@ _MISSED_BEATS = 5
 _RETRY_S = 0.5
 _FINISH_S = 1.0
 _FLUSH_S = 5.0
-# A message that comes while a suspect is on probation goes to another worker, or comes again after this.
+# A message that comes while suspects are on probation goes to another worker, or comes again after this.
 _HAND_BACK_S = 0.25
 _BUS_AWAY = (OSError, TimeoutError, nats.errors.Error)
 
@@ -66,7 +66,7 @@ class Dispatcher:
         self._quarantine = quarantine
         self._settings = settings
         self._incoming: GroupCommit[Msg] = GroupCommit(self._claim, max_batch=_DRAIN)
-        self._last_beat = time.monotonic()
+        self._last_beat = self._last_answer = time.monotonic()
         self._steady_from = 0.0
         self._behind = asyncio.Event()
         # Held from the claim to its acceptance: a claim that is cut between the two would strand its runs for a lease.
@@ -141,7 +141,7 @@ class Dispatcher:
 
     @property
     def _free(self) -> int:
-        """Executions that may be accepted now: none beside a suspect."""
+        """Executions that may be accepted now: none beside suspects."""
         return 0 if self._probation is not None else self._manager.free
 
     def _wanted(self) -> int:
@@ -192,40 +192,40 @@ class Dispatcher:
 
     async def _sweep(self) -> None:
         if time.monotonic() >= self._steady_from:
-            await self._suspects.judge()
+            await self._suspects.judge(self._manager.held)
+            self._last_answer = time.monotonic()
         async with self._claiming:
             await self._go_on_with_suspects()
-            free = self._free
-            lost = await self._claims.claim_lost(free) if free > 0 else []
-            await self._accept(lost)
-            # While others wait in the queue, those that go on leave them half of what is free.
-            free = self._free
-            due = await self._claims.claim_due((free + 1) // 2 if self._behind.is_set() else free) if free > 0 else []
-            await self._accept(due)
-        if lost or due:
-            _log.info("swept", lost=len(lost), due=len(due))
+            if (free := self._free) > 0:
+                await self._accept(await self._claims.claim_lost(free))
+            if (free := self._free) > 0:
+                # While others wait in the queue, those that go on leave them half of what is free.
+                await self._accept(await self._claims.claim_due((free + 1) // 2 if self._behind.is_set() else free))
         if not self._behind.is_set() and await self._claims.is_any_queued(QUEUED_FOR_S):
             self._fall_behind()
 
     async def _go_on_with_suspects(self) -> None:
-        """Ends a probation whose time is over, and takes the next suspect if there is one for us."""
+        """Ends a probation whose time is over, and takes the next suspects if there are some for us."""
         last = self._probation
         if last is not None:
-            is_here = (last.claim.execution_id, last.claim.epoch) in self._manager.held
-            if is_here and not last.is_over:
+            left = last.left(self._manager.held)
+            if left and not last.is_over:
                 return
-            if is_here:
-                await self._suspects.acquit(last)
+            if left:
+                await self._suspects.acquit(left)
             self._probation = None
             # The pull waits for this to ask for messages again.
             self._manager.slot_freed.set()
         if self._manager.free > 0:
-            self._probation = await self._suspects.claim(is_idle=not self._manager.held)
+            self._probation = await self._suspects.claim(self._manager.free, is_idle=not self._manager.held)
             if self._probation is not None:
-                _log.warning("suspect_claimed", execution_id=self._probation.claim.execution_id, attempts=self._probation.claim.attempts)
-                await self._accept([self._probation.claim])
+                claims = self._probation.claims
+                _log.warning("suspects_claimed", executions=[claim.execution_id for claim in claims], attempts=claims[0].attempts)
+                await self._accept(claims)
 
     async def _accept(self, claims: list[Claim]) -> None:
+        """Takes over what the database has just given, perhaps nothing."""
+        self._last_answer = time.monotonic()
         self._manager.accept([claim for claim in claims if not self._quarantine.is_due(claim)])
         for claim in claims:
             if self._quarantine.is_due(claim):
@@ -240,6 +240,7 @@ class Dispatcher:
         held = self._manager.held
         if held:
             renewal = await self._leases.renew(held)
+            self._last_answer = time.monotonic()
             for execution_id in renewal.lost:
                 _log.warning("lease_lost", execution_id=execution_id)
                 self._manager.lose(execution_id)
@@ -267,4 +268,6 @@ class Dispatcher:
 
     def _away(self, step: str, error: BaseException) -> None:
         _log.warning("database_away", step=step, error=type(error).__name__)
-        self.database_was_away()
+        # One statement that failed among others that did not keeps nobody from renewing leases.
+        if time.monotonic() - self._last_answer > self._settings.lease_s / 2:
+            self.database_was_away()

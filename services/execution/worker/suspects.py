@@ -3,16 +3,20 @@
 Whatever a lost worker held is first judged, all of it at once (`verdict`):
 
 - The first time it may go on with anyone (LOST). After a second loss without a firing ended between, a run is a SUSPECT.
-- A suspect goes on *on probation*: its worker takes nothing else until it has survived for a while, twice as long after each loss. It
-  goes to a worker that has nothing to lose; where all are busy, to any of them after `PATIENCE_S`. One at a time in all workers but one, so
-  that someone serves the others.
-- A worker that is lost while it has a run on probation was killed by that run: what was beside it is not blamed, and the start that was cut
-  off does not count as an attempt of theirs. Otherwise an attempt beyond the second counts only for a run that its worker held alone.
+- Suspects go on *on probation*: their worker takes nothing else until they have survived for a while, twice as long after each loss. They
+  go to a worker that has nothing to lose; where all are busy, to any of them after `PATIENCE_S`. One worker is always left to serve the
+  others, where there are two.
+- At their third start up to `_GROUP` squared of them are on probation together, at their fourth up to `_GROUP`, then each alone: after two
+  losses that were nobody's fault hundreds of runs go on within seconds, and one that kills is still found.
+- A worker that is lost while it has runs on probation was killed by one of these: what was beside them is not blamed, and the start that
+  was cut off does not count as an attempt of theirs. Otherwise an attempt beyond the second counts only for a run that was held alone.
+- A worker never judges what it holds itself: it lives. What it lost sight of (the answer to a claim never came) goes on without blame.
 
-So a run that kills its workers is alone from its third start on, and given up after five; the others are resumed a few times.
+So a run that kills its workers is given up after five starts, the last of them alone; the others are resumed a few times.
 """
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import asyncpg
@@ -29,7 +33,9 @@ SUSPECT_AFTER = 2
 PROBATION_S = 1.0
 _MAX_PROBATION_S = 60.0
 # How long suspects wait for a worker that has nothing to lose.
-PATIENCE_S = 5.0
+PATIENCE_S = 2.0
+_GROUP = 8
+_ATTEMPTS_ALONE = 4
 
 _ALIVE = f"""
     SELECT objid::bigint FROM pg_locks l JOIN pg_database d ON d.oid = l.database
@@ -39,7 +45,7 @@ _ALIVE = f"""
 # Leases of a live worker run out when it never heard that a claim of it was done: nobody is to blame then.
 _JUDGE = f"""
 WITH alive AS ({_ALIVE}), held AS (
-    SELECT id, epoch, lease_until, attempts, verdict, {LOCK_OF_WORKER} IN (SELECT objid FROM alive) AS has_lock,
+    SELECT id, worker_id, epoch, lease_until, attempts, verdict, {LOCK_OF_WORKER} IN (SELECT objid FROM alive) AS has_lock,
         max(lease_until) OVER worker AS renewed_until, count(*) OVER worker AS beside,
         bool_or(verdict = 'PROBATION') OVER worker AS is_solved
     FROM execution WHERE status = 'RUNNING' AND worker_id <> '' AND verdict IN ('', 'PROBATION')
@@ -49,10 +55,10 @@ WITH alive AS ({_ALIVE}), held AS (
         WHEN is_solved THEN greatest(attempts - 1, 0) ELSE least(attempts, {SUSPECT_AFTER}) END AS counted,
         is_dead AND (verdict = 'PROBATION' OR NOT is_solved) AS is_blamed
     FROM (
-        SELECT *, renewed_until < now()
-            OR (renewed_until < now() + make_interval(secs => $1::float8 - $2::float8) AND NOT has_lock) AS is_dead FROM held
+        SELECT *, worker_id <> $3 AND (renewed_until < now()
+            OR (renewed_until < now() + make_interval(secs => $1::float8 - $2::float8) AND NOT has_lock)) AS is_dead FROM held
     ) seen
-    WHERE is_dead OR lease_until < now()
+    WHERE is_dead OR (lease_until < now() AND id <> ALL($4::text[]::uuid[]))
 ), mine AS (
     SELECT e.id, l.counted, l.is_blamed FROM lost l JOIN execution e ON e.id = l.id AND e.epoch = l.epoch
     WHERE e.status = 'RUNNING' AND e.worker_id <> '' AND e.lease_until = l.lease_until
@@ -65,36 +71,48 @@ UPDATE execution e SET
     attempts = counted,
     verdict = CASE WHEN is_blamed AND counted >= {SUSPECT_AFTER} THEN 'SUSPECT' ELSE 'LOST' END
 FROM mine WHERE e.id = mine.id
-RETURNING e.id::text, e.verdict
 """  # noqa: S608
 
-# The most suspect first, then the one that started last: whatever ran for long without harm is hardly the one.
-_CLAIM_SUSPECT = f"""
-WITH mine AS (
-    SELECT id FROM execution
+# The least suspect first: they are most, and harmless but for one. Then those that started last: what ran for long is hardly the one.
+_CLAIM_SUSPECTS = f"""
+WITH ready AS (
+    SELECT id, attempts, start_time FROM execution
     WHERE status = 'RUNNING' AND worker_id <> '' AND verdict = 'SUSPECT'
         AND ($3 OR lease_until < now() - make_interval(secs => {PATIENCE_S}))
-        AND (SELECT count(*) FROM execution WHERE status = 'RUNNING' AND worker_id <> '' AND verdict = 'PROBATION')
+        AND (SELECT count(DISTINCT worker_id) FROM execution WHERE status = 'RUNNING' AND worker_id <> '' AND verdict = 'PROBATION')
             < greatest((SELECT count(*) FROM ({_ALIVE}) workers) - 1, 1)
-    ORDER BY attempts DESC, start_time DESC LIMIT 1 FOR UPDATE SKIP LOCKED
+), least AS (
+    SELECT min(attempts) AS attempts, {_GROUP} ^ greatest({_ATTEMPTS_ALONE} - min(attempts), 0) AS together FROM ready
+), mine AS (
+    SELECT e.id FROM execution e WHERE e.status = 'RUNNING' AND e.worker_id <> '' AND e.verdict = 'SUSPECT'
+        AND e.id IN (SELECT id FROM ready WHERE attempts = (SELECT attempts FROM least))
+    ORDER BY e.start_time DESC LIMIT least($4::int, (SELECT together FROM least)) FOR UPDATE SKIP LOCKED
 )
 {GIVE.replace("verdict = ''", "verdict = 'PROBATION'")}, e.losses
 """  # noqa: S608
 
-_ACQUIT = "UPDATE execution SET verdict = '' WHERE id = $1 AND epoch = $2 AND verdict = 'PROBATION'"
+_ACQUIT = """
+UPDATE execution e SET verdict = '' FROM unnest($1::text[], $2::int[]) AS b(id, epoch)
+WHERE e.id = b.id::uuid AND e.epoch = b.epoch AND e.verdict = 'PROBATION'
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Probation:
-    """A suspect at work, and until when it is one (on the monotonic clock)."""
+    """Suspects at work, and until when they are (on the monotonic clock)."""
 
-    claim: Claim
+    claims: list[Claim]
     until: float
 
     @property
     def is_over(self) -> bool:
-        """True when it has survived."""
+        """True when they have survived."""
         return time.monotonic() >= self.until
+
+    def left(self, held: Iterable[tuple[str, int]]) -> list[tuple[str, int]]:
+        """Those of its runs that are among the held."""
+        ours = {(claim.execution_id, claim.epoch) for claim in self.claims}
+        return [pair for pair in held if pair in ours]
 
 
 class Suspects:
@@ -105,21 +123,22 @@ class Suspects:
         self._worker_id = worker_id
         self._lease_s = lease_s
 
-    async def judge(self) -> int:
-        """Takes the leases of lost workers away, and says how each of their runs may go on. Returns how many runs are suspects now."""
+    async def judge(self, held: Iterable[tuple[str, int]]) -> None:
+        """Takes the leases of lost workers away, and says how each of their runs may go on. `held` are the runs at work here."""
         grace_s = min(LOCK_GRACE_S, self._lease_s)
-        rows = await self._pool.fetch(_JUDGE, self._lease_s, grace_s, timeout=_TIMEOUT_S)
-        return sum(row["verdict"] == "SUSPECT" for row in rows)
+        ours = [execution_id for execution_id, _ in held]
+        await self._pool.execute(_JUDGE, self._lease_s, grace_s, self._worker_id, ours, timeout=_TIMEOUT_S)
 
-    async def claim(self, *, is_idle: bool) -> Probation | None:
-        """Claims the suspect whose turn it is, if one may be at work here; `is_idle` says that this worker has nothing to lose."""
-        row = await self._pool.fetchrow(_CLAIM_SUSPECT, self._worker_id, self._lease_s, is_idle, timeout=_TIMEOUT_S)
-        if row is None:
+    async def claim(self, limit: int, *, is_idle: bool) -> Probation | None:
+        """Claims the suspects whose turn it is, if they may be at work here; `is_idle` says that this worker has nothing to lose."""
+        rows = await self._pool.fetch(_CLAIM_SUSPECTS, self._worker_id, self._lease_s, is_idle, limit, timeout=_TIMEOUT_S)
+        if not rows:
             return None
-        *claim, losses = row
+        losses = max(row["losses"] for row in rows)
         period_s = min(PROBATION_S * 2.0 ** min(max(losses - SUSPECT_AFTER, 0), 10), _MAX_PROBATION_S)
-        return Probation(Claim(*claim), time.monotonic() + period_s)
+        return Probation([Claim(*tuple(row)[:-1]) for row in rows], time.monotonic() + period_s)
 
-    async def acquit(self, probation: Probation) -> None:
-        """The run has survived: it is one like any other, until its worker is lost."""
-        await self._pool.execute(_ACQUIT, probation.claim.execution_id, probation.claim.epoch, timeout=_TIMEOUT_S)
+    async def acquit(self, survivors: Iterable[tuple[str, int]]) -> None:
+        """These have survived: they are runs like any other, until their worker is lost."""
+        ids, epochs = zip(*survivors, strict=True)
+        await self._pool.execute(_ACQUIT, ids, epochs, timeout=_TIMEOUT_S)
