@@ -38,6 +38,8 @@ RETURNING e.id::text, e.owner_id, e.graph_id, e.graph_version, e.inputs, e.input
     e.agents
 """
 
+_IS_PARKED = "status IN ('RUNNING', 'REVIEW')"
+
 _BUSY = """
     SELECT owner_id, count(*) AS everywhere, count(*) FILTER (WHERE worker_id = $1) AS here
     FROM execution WHERE status = 'RUNNING' AND worker_id <> '' AND owner_id IN (SELECT owner_id FROM {owners}) GROUP BY owner_id
@@ -46,7 +48,7 @@ _BUSY = """
 _CLAIM = f"""
 WITH wanted AS (
     SELECT id, owner_id, status = 'QUEUED' AS is_new FROM execution
-    WHERE id = ANY($5::text[]::uuid[]) AND (status = 'QUEUED' OR wake_time < now() + make_interval(secs => {_EARLY_S})
+    WHERE id = ANY($5::text[]::uuid[]) AND (status = 'QUEUED' OR ({_IS_PARKED} AND wake_time < now() + make_interval(secs => {_EARLY_S}))
         OR (status = 'RUNNING' AND worker_id <> '' AND lease_until < now()
             AND (verdict = 'LOST' OR (verdict IN ('', 'PROBATION') AND (worker_id = $1 OR attempts < 2)))))
     FOR UPDATE SKIP LOCKED
@@ -101,15 +103,15 @@ WITH mine AS (
 _CLAIM_DUE = f"""
 WITH due AS (
     SELECT id, wake_time, row_number() OVER (PARTITION BY owner_id ORDER BY wake_time) AS place
-    FROM (SELECT id, owner_id, wake_time FROM execution WHERE wake_time < now() ORDER BY wake_time LIMIT 1000) longest
+    FROM (SELECT id, owner_id, wake_time FROM execution WHERE {_IS_PARKED} AND wake_time < now() ORDER BY wake_time LIMIT 1000) longest
 ), mine AS (
-    SELECT e.id FROM due d JOIN execution e ON e.id = d.id WHERE e.wake_time < now()
+    SELECT e.id FROM due d JOIN execution e ON e.id = d.id WHERE {_IS_PARKED} AND e.wake_time < now()
     ORDER BY d.place, d.wake_time LIMIT $3 FOR UPDATE OF e SKIP LOCKED
 )
 {GIVE}
 """  # noqa: S608
 
-_DUE = "SELECT id::text FROM execution WHERE id = ANY($1::text[]::uuid[]) AND wake_time <= now()"
+_DUE = f"SELECT id::text FROM execution WHERE id = ANY($1::text[]::uuid[]) AND {_IS_PARKED} AND wake_time <= now()"  # noqa: S608
 
 _IS_QUEUED = "SELECT EXISTS (SELECT 1 FROM execution WHERE status = 'QUEUED' AND create_time < now() - make_interval(secs => $1))"
 

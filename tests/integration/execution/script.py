@@ -77,7 +77,8 @@ class Script:
         is_over = status in {"COMPLETED", "FAILED", "TERMINATED"}
         stats = json.dumps({"node_count": self.state.ended_count, "node_error_count": self.state.failed_count})
         await self._lab.pool.execute(
-            """UPDATE execution SET status = $2, worker_id = $3, last_seq = $4, stats = $5, end_time = CASE WHEN $6 THEN now() END
+            """UPDATE execution SET status = $2, worker_id = $3, last_seq = $4, stats = $5, end_time = CASE WHEN $6 THEN now() END,
+                wake_time = CASE WHEN NOT $6 THEN wake_time END
             WHERE id = $1""",
             self.execution_id,
             status,
