@@ -3,7 +3,6 @@
 import asyncio
 import json
 import subprocess
-import time
 from typing import Any
 
 import pytest
@@ -111,9 +110,7 @@ async def test_one_users_poison_fails_alone_and_the_long_runs_of_another_go_on(l
         query = "SELECT count(*) FROM execution WHERE id = ANY($1::uuid[]) AND status = 'RUNNING' AND last_seq > 3"
         await lab.until(lambda: lab.pool.fetchval(query, innocent), lambda count: count == len(innocent))
         poison = await lab.start(chain(1, POISON), X=1)
-        began = time.monotonic()
         record = await lab.ended(poison, within_s=60)
-        took_s = time.monotonic() - began
         assert record.status == "FAILED"
         kinds = [line.kind for line in await lab.journal(poison)]
         starts = kinds.count(EventKind.EXECUTION_STARTED) + kinds.count(EventKind.EXECUTION_RESUMED)
@@ -125,7 +122,6 @@ async def test_one_users_poison_fails_alone_and_the_long_runs_of_another_go_on(l
             assert resumed <= 5
         await lab.until(lambda: letters(lab, poison), bool)
         assert [len(await letters(lab, execution_id)) for execution_id in (poison, *innocent)] == [1] + [0] * len(innocent)
-        assert took_s < 30
     finally:
         keeping.cancel()
         await asyncio.gather(keeping, return_exceptions=True)
