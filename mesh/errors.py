@@ -7,7 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from http import HTTPStatus
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
 
 DOMAIN = "treadle.dev"
 
@@ -63,6 +66,16 @@ class Violation:
     description: str
 
 
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """What only errors of one kind say: a message of a contract. `brief` stands for it where little fits, as in the trailers of gRPC; both
+    are of the same type.
+    """
+
+    whole: "Message"
+    brief: "Message"
+
+
 class TreadleError(Exception):
     """Root of all errors that a caller may see."""
 
@@ -77,14 +90,18 @@ class TreadleError(Exception):
         metadata: Mapping[str, str] | None = None,
         violations: Sequence[Violation] = (),
         retry_after_s: float | None = None,
+        detail: Detail | None = None,
     ) -> None:
-        """`metadata` holds ids for programs; `retry_after_s` becomes RetryInfo."""
+        """`metadata` holds ids for programs; `retry_after_s` becomes RetryInfo. `detail` comes after the details that all errors have; it
+        goes to the caller, and no further when that one passes the error on.
+        """
         super().__init__(message)
         self.message = message
         self.reason = reason or self.default_reason
         self.metadata = dict(metadata or {})
         self.violations = tuple(violations)
         self.retry_after_s = retry_after_s
+        self.detail = detail
 
 
 class InvalidArgumentError(TreadleError):

@@ -1,9 +1,10 @@
 """Errors on the wire: `TreadleError` to and from `google.rpc.Status`, and to the JSON that REST shows."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 import orjson
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2 as details
@@ -11,14 +12,18 @@ from google.rpc.status_pb2 import Status
 
 from mesh import errors
 from mesh.errors import Code, TreadleError, Violation
+from mesh.http.encode import encoder_of
 
 # The metadata that carries a status over gRPC.
 DETAILS = "grpc-status-details-bin"
 # What a caller waits before a repeat when the error does not say.
 DEFAULT_RETRY_AFTER_S = 1.0
 
+# Clients take 8 KiB of metadata unless told otherwise, and base64 makes three bytes four: beyond this a detail is sent in brief.
+MAX_STATUS_BYTES = 4096
+
 _RETRIABLE = (Code.UNAVAILABLE, Code.RESOURCE_EXHAUSTED)
-_TYPE_URL = "type.googleapis.com/google.rpc."
+_TYPE_URL = "type.googleapis.com/"
 
 _CLASSES: Mapping[int, type[TreadleError]] = {
     Code.INVALID_ARGUMENT: errors.InvalidArgumentError,
@@ -39,16 +44,22 @@ _CLASSES: Mapping[int, type[TreadleError]] = {
 
 
 def to_status(error: TreadleError) -> Status:
-    """The error as `google.rpc.Status`: ErrorInfo always, then what its kind calls for."""
+    """The error as `google.rpc.Status`: ErrorInfo always, then what its kind calls for, then its own detail, in brief when it is large."""
     status = Status(code=int(error.code), message=error.message)
     for detail in _details(error):
         status.details.add().Pack(detail)
+    if error.detail is not None:
+        fits = status.ByteSize() + error.detail.whole.ByteSize() <= MAX_STATUS_BYTES
+        status.details.add().Pack(error.detail.whole if fits else error.detail.brief)
     return status
 
 
 def to_json(error: TreadleError) -> bytes:
-    """The same as JSON: `{"code","message","details":[{"@type",…}]}`, field names in snake_case."""
-    shown = [{"@type": f"{_TYPE_URL}{type(detail).__name__}", **_plain(detail)} for detail in _details(error)]
+    """The same as JSON: `{"code","message","details":[{"@type",…}]}`, field names in snake_case, its own detail whole."""
+    shown = [{"@type": _type_url(detail), **_plain(detail)} for detail in _details(error)]
+    if error.detail is not None:
+        whole = error.detail.whole
+        shown.append({"@type": _type_url(whole), **encoder_of(cast(Descriptor, whole.DESCRIPTOR)).show(whole)})
     return orjson.dumps({"code": int(error.code), "message": error.message, "details": shown})
 
 
@@ -93,13 +104,17 @@ def _details(error: TreadleError) -> Iterator[Message]:
         yield details.RetryInfo(retry_delay=_duration(delay_s))
 
 
+def _type_url(message: Message) -> str:
+    return f"{_TYPE_URL}{cast(Descriptor, message.DESCRIPTOR).full_name}"
+
+
 def _duration(seconds: float) -> Duration:
     whole = int(seconds)
     return Duration(seconds=whole, nanos=round((seconds - whole) * 1e9))
 
 
 def _plain(message: Message) -> dict[str, Any]:
-    """A detail as plain JSON values. Details hold strings, maps of them, lists of messages and durations only."""
+    """A detail of Google's as plain JSON values. These hold strings, maps of them, lists of messages and durations only."""
     plain: dict[str, Any] = {}
     for field, value in message.ListFields():
         if isinstance(value, Duration):

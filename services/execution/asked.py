@@ -36,6 +36,7 @@ class Asked:
     @classmethod
     def by(cls, request: pb.CreateExecutionRequest) -> "Asked":
         """What the message asks for. Raises InvalidArgumentError (INPUT_INVALID)."""
+        _check_version(request)
         inputs = _object_text(request.inputs, request.input_names)
         masks = _object_text(request.input_masks, request.input_mask_nodes)
         _check_sizes(request, masks)
@@ -54,12 +55,20 @@ class Asked:
             raise graph_invalid(general)
 
 
+def _check_version(request: pb.CreateExecutionRequest) -> None:
+    if request.draft and request.graph_version:
+        raise input_invalid([Violation("graph_version", "must be 0 when the draft is to be run")])
+    if request.graph_revision and not request.draft:
+        raise input_invalid([Violation("graph_revision", "is that of a draft: set `draft` too")])
+
+
 def _hash(request: pb.CreateExecutionRequest, timezone: str) -> str:
     if not request.request_id:
         return ""
     # In another order they are the same values.
     values = _object_text(request.inputs), _object_text(request.input_masks)
-    return request_hash(request.graph_id, str(request.graph_version), *values, str(request.dry_run), timezone)
+    draft = ("draft", request.graph_revision) if request.draft else ()
+    return request_hash(request.graph_id, str(request.graph_version), *values, str(request.dry_run), timezone, *draft)
 
 
 def _object_text(values: Mapping[str, JsonValue], names: Iterable[str] = ()) -> str:

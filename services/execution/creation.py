@@ -23,7 +23,7 @@ _COMMIT_S = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A request to run a graph version, checked. `inputs`, `input_masks` and `agents` are JSON text."""
+    """A request to run a graph version, or with a revision a draft; checked. `inputs`, `input_masks` and `agents` are JSON text."""
 
     owner_id: str
     graph_id: str
@@ -36,6 +36,7 @@ class Wanted:
     timezone: str = "UTC"
     retry_of: str | None = None
     agents: str = "{}"
+    graph_revision: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,7 @@ class Creation:
             timezone=wanted.timezone,
             retry_of=wanted.retry_of,
             agents=wanted.agents,
+            graph_revision=wanted.graph_revision,
         )
         pending = _Pending(new, asyncio.get_running_loop().create_future())
         self._group.add(pending)
@@ -164,4 +166,5 @@ def _record(new: NewExecution, create_time: dt.datetime) -> Record:
         retry_of=new.retry_of,
         timezone=new.timezone,
         request_id=new.request_id,
+        graph_revision=new.graph_revision,
     )

@@ -57,7 +57,7 @@ class Explanations:
         return nodes
 
     async def _folded(self, record: Record) -> State:
-        snapshot = await self._snapshots.get(record.graph_id, record.graph_version)
+        snapshot = await self._snapshots.get(*record.snapshot)
         state = State(snapshot.plan, record.id, jsontext.loads(record.input_masks))
         dataflow.start(state, jsontext.loads(record.inputs))
         seq = 0

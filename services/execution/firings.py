@@ -59,7 +59,7 @@ class Firings:
         """Up to `size` firings from place `first` on, in the order they came to be; of one node when it is named. Fewer when they are
         large. Raises NotFoundError (NODE_NOT_FOUND).
         """
-        snapshot = await self._snapshots.get(record.graph_id, record.graph_version)
+        snapshot = await self._snapshots.get(*record.snapshot)
         nodes = [node_id for node_id, _ in snapshot.names.nodes]
         if node_id and node_id not in nodes:
             raise node_not_found(node_id)
@@ -92,7 +92,7 @@ class Firings:
     async def _index(self, record: Record) -> _Kept:
         kept = self._kept.get(record.id)
         if kept is None:
-            snapshot = await self._snapshots.get(record.graph_id, record.graph_version)
+            snapshot = await self._snapshots.get(*record.snapshot)
             inputs, masks = jsontext.loads(record.inputs), jsontext.loads(record.input_masks)
             made = _Kept(FiringIndex(snapshot.plan, record.id, inputs, masks, outputs_shown=OUTPUTS_SHOWN))
             kept = self._kept.setdefault(record.id, made)

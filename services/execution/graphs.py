@@ -1,4 +1,4 @@
-"""The graph versions that executions use: fetched from the graph service, compiled, and kept for the workers.
+"""The graph versions and drafts that executions use: fetched from the graph service, compiled, and kept for the workers.
 
 With a version, the agents that its nodes run are kept too, and those that they run: workers have no caller's right to ask for them.
 """
@@ -9,17 +9,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
 from treadle.graph.v1 import graph_service_pb2 as pb
+from treadle.graph.v1.draft_service_pb2 import ResolveDraftRequest
+from treadle.graph.v1.draft_service_pb2_grpc import DraftServiceStub
 from treadle.graph.v1.graph_service_pb2_grpc import GraphServiceStub
 
 from mesh import jsontext
 from mesh.clients import Clients
 from mesh.errors import NotFoundError, Violation
 from services.block.sdk import BlockRegistry, BlockType
+from services.execution.documents import document_text
 from services.execution.engine.plan import Plan
 from services.execution.errors import graph_invalid
 from services.execution.repository import ExecutionRepository
+from services.execution.snapshot_ids import draft_id, embedded_id
 
 MAX_KEPT = 256
 # A version never changes, but it can be deleted: a named version is asked for again after this.
@@ -28,12 +31,15 @@ TRUST_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class GraphVersion:
-    """A version of a graph that can be run. `agents` (a JSON object by graph id) says which versions of agents stand for version 0."""
+    """A version of a graph that can be run, or a revision of a draft; the version is 0 then. `agents` (a JSON object by graph id) says
+    which versions of agents stand for version 0.
+    """
 
     graph_id: str
     version: int
     plan: Plan
     agents: str = "{}"
+    revision: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +75,20 @@ class Graphs:
         kept = await self._version(owner_id, graph_id, version)
         agents = await self._active_agents(owner_id, kept) if kept.calls else {}
         return GraphVersion(kept.graph.id, kept.graph.version, kept.plan, jsontext.dumps(agents))
+
+    async def get_draft(self, owner_id: str, graph_id: str, revision: str) -> GraphVersion:
+        """The caller's draft of a graph, which must have this revision unless it is empty; and the agents that it runs, as above.
+
+        Raises NotFoundError (DRAFT_NOT_FOUND), AbortedError (DRAFT_CHANGED), InvalidArgumentError (GRAPH_INVALID), UnavailableError.
+        """
+        stub: Any = DraftServiceStub(self._clients.channel("graph"))
+        answer = await stub.ResolveDraft(ResolveDraftRequest(graph_id=graph_id, revision=revision))
+        # By its content: what was kept once serves all runs of it, and a later draft is another graph.
+        found, real_id = answer.graph, answer.graph.id
+        found.id = draft_id(real_id, answer.revision)
+        kept = await self._keep(owner_id, found, found.id)
+        agents = await self._active_agents(owner_id, kept) if kept.calls else {}
+        return GraphVersion(real_id, 0, kept.plan, jsontext.dumps(agents), answer.revision)
 
     async def _version(self, owner_id: str, graph_id: str, version: int) -> _Kept:
         """A version of the caller's graph. Which one is active is asked each time, a named one now and then."""
@@ -133,15 +153,6 @@ class Graphs:
         return self._stub
 
 
-def embedded_id(graph_id: str, graph_version: int, sub_id: str) -> str:
-    """Under which id a graph is kept that is embedded in a version of another, or in one that is itself kept so.
-
-    What is embedded has the id that its author gave it, which may be that of any graph: it must never be taken for that one.
-    """
-    top = graph_id if "/" in graph_id else f"{graph_id}/{graph_version}"
-    return f"{'/'.join(top.split('/')[:2])}/{sub_id}"
-
-
 def _calls(plan: Plan) -> Iterator[tuple[str, str, int]]:
     """The nodes of a plan that run agents: their id, and the id and version of the agent."""
     for node in plan.nodes:
@@ -154,37 +165,3 @@ def _embedded(top: pb.Graph, graph_id: str, version: int) -> pb.Graph | None:
     """The graph embedded in `top` with this id and version; with version 0, the newest."""
     found = (sub for sub in top.sub_graphs if sub.id == graph_id and version in (0, sub.version))
     return max(found, key=lambda sub: sub.version, default=None)
-
-
-def document_text(graph: pb.Graph) -> str:
-    """The graph as a document: JSON text, with constants and metadata exactly as they are stored."""
-    return orjson.dumps(_document(graph)).decode()
-
-
-def _document(graph: pb.Graph) -> dict[str, Any]:
-    return {
-        "id": graph.id,
-        "version": graph.version,
-        "name": graph.name,
-        "nodes": [
-            {
-                "id": node.id,
-                "block_id": node.block_id,
-                "input_default": orjson.Fragment(node.input_default.json or "{}"),
-                "metadata": orjson.Fragment(node.metadata.json or "{}"),
-            }
-            for node in graph.nodes
-        ],
-        "links": [
-            {
-                "id": link.id,
-                "source_id": link.source_id,
-                "source_name": link.source_name,
-                "sink_id": link.sink_id,
-                "sink_name": link.sink_name,
-                "is_static": link.is_static,
-            }
-            for link in graph.links
-        ],
-        "sub_graphs": [_document(sub_graph) for sub_graph in graph.sub_graphs],
-    }

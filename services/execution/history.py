@@ -61,7 +61,7 @@ class History:
     async def _shown(self, record: Record, rows: Sequence[JournalRow], first_seq: int, last_seq: int) -> list[pb.Event]:
         if not rows:
             return []
-        renderer = Renderer(record.id, (await self._snapshots.get(record.graph_id, record.graph_version)).names)
+        renderer = Renderer(record.id, (await self._snapshots.get(*record.snapshot)).names)
         found: list[pb.Event] = []
         for row in rows:
             skipped = max(first_seq - row.seq, 0)

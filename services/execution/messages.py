@@ -81,6 +81,7 @@ def execution_message(record: Record, wait_reason: str = "") -> pb.Execution:
         depth=record.depth,
         retry_of=record.retry_of or "",
         wait_reason=wait_reason,
+        graph_revision=record.graph_revision,
         timezone=record.timezone,
         input_names=values.input_names,
         output_names=values.output_names,

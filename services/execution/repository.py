@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from services.execution.journal_reads import JournalReads
+from services.execution.snapshot_ids import draft_id
 
 _REST = """stats, error, last_seq, cancel_requested, dry_run, create_time, start_time, end_time, parent_id::text, root_id::text, depth,
-    retry_of::text, timezone, wake_time, worker_id, request_id"""
+    retry_of::text, timezone, wake_time, worker_id, request_id, graph_revision"""
 
 _COLUMNS = f"id::text, owner_id, graph_id, graph_version, status, outcome, inputs, input_masks, outputs, {_REST}"
 
@@ -17,14 +18,14 @@ _LIST_COLUMNS = f"id::text, owner_id, graph_id, graph_version, status, outcome, 
 _CREATE = """
 WITH batch AS (
     SELECT * FROM unnest($1::text[]::uuid[], $2::text[], $3::text[], $4::int[], $5::text[], $6::text[], $7::text[], $8::text[],
-                         $9::bool[], $10::text[], $11::text[]::uuid[], $12::text[], $13::text[])
+                         $9::bool[], $10::text[], $11::text[]::uuid[], $12::text[], $13::text[], $14::text[])
         AS b(id, owner_id, graph_id, graph_version, inputs, input_masks, request_id, request_hash, dry_run, timezone, retry_of, events,
-             agents)
+             agents, graph_revision)
 ), made AS (
     INSERT INTO execution (id, owner_id, graph_id, graph_version, status, inputs, input_masks, last_seq, request_id, request_hash, dry_run,
-                           timezone, retry_of, agents)
+                           timezone, retry_of, agents, graph_revision)
     SELECT id, owner_id, graph_id, graph_version, 'QUEUED', inputs, input_masks, 1, request_id, request_hash, dry_run, timezone, retry_of,
-        coalesce((SELECT before.agents FROM execution before WHERE before.id = batch.retry_of), agents)
+        coalesce((SELECT before.agents FROM execution before WHERE before.id = batch.retry_of), agents), graph_revision
     FROM batch
     ON CONFLICT (owner_id, request_id) DO NOTHING
     RETURNING id, create_time
@@ -87,6 +88,7 @@ class NewExecution:
     timezone: str = "UTC"
     retry_of: str | None = None
     agents: str = "{}"
+    graph_revision: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,7 @@ class Record:
     """The row of an execution. Status and outcome are names without their enum prefix; inputs, outputs and stats are JSON text.
 
     `parent_id` is the execution that runs this one as a firing, and `request_id` begins with that firing then; `root_id` is the top of the
-    tree, None for itself. `worker_id` is empty while no worker has it.
+    tree, None for itself. `worker_id` is empty while no worker has it. `graph_revision` is that of the draft it runs, empty for a version.
     """
 
     id: str
@@ -122,6 +124,12 @@ class Record:
     wake_time: dt.datetime | None = None
     worker_id: str = ""
     request_id: str | None = None
+    graph_revision: str = ""
+
+    @property
+    def snapshot(self) -> tuple[str, int]:
+        """The id and version under which the graph that it runs is kept."""
+        return draft_id(self.graph_id, self.graph_revision), self.graph_version
 
 
 class ExecutionRepository(JournalReads):
@@ -144,6 +152,7 @@ class ExecutionRepository(JournalReads):
             [item.retry_of for item in batch],
             [item.events for item in batch],
             [item.agents for item in batch],
+            [item.graph_revision for item in batch],
         )
         return {row[0]: row[1] for row in rows}
 

@@ -28,6 +28,7 @@ def retry_of(record: Record, *, request_id: str, is_dry: bool) -> Wanted:
         request_hash=request_hash("retry", record.id, str(dry_run)) if request_id else "",
         timezone=record.timezone,
         retry_of=record.id,
+        graph_revision=record.graph_revision,
     )
 
 

@@ -121,7 +121,7 @@ class Reviews:
 
     async def _asked(self, record: Record) -> list[_Asked]:
         """All reviews of the execution, without what is large."""
-        names = (await self._snapshots.get(record.graph_id, record.graph_version)).names
+        names = (await self._snapshots.get(*record.snapshot)).names
         renderer = Renderer(record.id, names)
         found: list[_Asked] = []
         waits: dict[int, int] = {}

@@ -14,6 +14,7 @@ from mesh.paging import offset_of, offset_token, position_of, position_token, tu
 from services.execution.asked import Asked
 from services.execution.cancellation import Cancellation
 from services.execution.creation import Creation, Wanted
+from services.execution.documents import graph_message
 from services.execution.errors import database_away, execution_not_found
 from services.execution.explanations import Explanations
 from services.execution.firings import Firings
@@ -96,12 +97,16 @@ class ExecutionServicer:
             request_hash=asked.request_hash,
             timezone=asked.timezone,
             agents=graph.agents,
+            graph_revision=graph.revision,
         )
         return pb.CreateExecutionResponse(execution=await self._accept(wanted))
 
     async def _fit_graph(self, request: pb.CreateExecutionRequest, owner_id: str, asked: Asked) -> GraphVersion:
         """The graph that is asked for. Raises NotFoundError, and InvalidArgumentError with all that keeps it from running with these."""
-        graph = await self._graphs.get(owner_id, request.graph_id, request.graph_version)
+        if request.draft:
+            graph = await self._graphs.get_draft(owner_id, request.graph_id, request.graph_revision)
+        else:
+            graph = await self._graphs.get(owner_id, request.graph_id, request.graph_version)
         asked.check(graph.plan)
         return graph
 
@@ -109,6 +114,17 @@ class ExecutionServicer:
         """An execution with its inputs and outputs, and why it waits."""
         record = await (self._head if request.view == pb.EXECUTION_VIEW_BASIC else self._own)(request.execution_id, call)
         return pb.GetExecutionResponse(execution=execution_message(record, await self._wait_reasons.of(record)))
+
+    async def get_execution_graph(self, request: pb.GetExecutionGraphRequest, call: Call) -> pb.GetExecutionGraphResponse:
+        """The graph that an execution runs."""
+        record = await self._head(request.execution_id, call)
+        text = await self._repository.get_snapshot(*record.snapshot)
+        if text is None:
+            # Erased since, with all the rest of its owner's.
+            raise execution_not_found(request.execution_id)
+        graph = graph_message(text)
+        graph.id, graph.version = record.graph_id, record.graph_version
+        return pb.GetExecutionGraphResponse(graph=graph)
 
     async def list_executions(self, request: pb.ListExecutionsRequest, call: Call) -> pb.ListExecutionsResponse:
         """A page of the caller's executions."""

@@ -23,6 +23,8 @@ EXECUTION = Table(
     Column("owner_id", Text, nullable=False),
     Column("graph_id", Text, nullable=False),
     Column("graph_version", Integer, nullable=False),
+    # SHA-256 of the draft that it runs, empty for a version; the snapshot is found by it.
+    Column("graph_revision", Text, nullable=False, server_default=""),
     Column("status", Text, nullable=False),
     Column("outcome", Text, nullable=False, server_default=""),
     Column("inputs", Text, nullable=False),

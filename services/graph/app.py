@@ -6,16 +6,22 @@ from contextlib import asynccontextmanager
 from mesh.resources import Resources
 from mesh.service import Running, Service
 from services.graph.block_source import BlockSource
+from services.graph.draft_repository import DraftRepository
+from services.graph.draft_servicer import DraftServicer
 from services.graph.repository import Repository
 from services.graph.servicer import GraphServicer
 
 
 @asynccontextmanager
 async def build(resources: Resources) -> AsyncIterator[Running]:
-    """Serves GraphService."""
+    """Serves all of `treadle.graph.v1`."""
     database = await resources.database("graph")
-    servicer = GraphServicer(Repository(database), BlockSource(resources.clients))
-    yield Running(servicers={"treadle.graph.v1.GraphService": servicer})
+    repository, blocks = Repository(database), BlockSource(resources.clients)
+    servicers = {
+        "GraphService": GraphServicer(repository, blocks),
+        "DraftService": DraftServicer(DraftRepository(database), repository, blocks),
+    }
+    yield Running(servicers={f"treadle.graph.v1.{name}": servicer for name, servicer in servicers.items()})
 
 
 SERVICE = Service("graph", build, migrations="services.graph.migrations", needs=("postgres",))

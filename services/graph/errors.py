@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from mesh.errors import EtagMismatchError, InvalidArgumentError, NotFoundError, Violation
+from mesh.errors import AbortedError, Detail, EtagMismatchError, InvalidArgumentError, NotFoundError, Violation
 from services.graph.validation import Problem
 
 # A graph with thousands of problems gets an answer that fits a response header.
@@ -13,6 +13,44 @@ class GraphChangedError(EtagMismatchError):
     """The graph is no longer the one that the caller saw (its `If-Match`)."""
 
     default_reason = "GRAPH_CHANGED"
+
+
+class DraftChangedError(EtagMismatchError):
+    """The draft is no longer the one that the caller goes on from. The detail holds both contents."""
+
+    default_reason = "DRAFT_CHANGED"
+
+
+def draft_outdated(graph_id: str, base_version: int, newest_version: int, conflict: Detail) -> AbortedError:
+    """A version was saved since the draft was begun; the detail holds both."""
+    return AbortedError(
+        f"The draft was made from version {base_version}, and version {newest_version} is the newest.",
+        reason="DRAFT_OUTDATED",
+        metadata={"graph_id": graph_id, "base_version": str(base_version), "newest_version": str(newest_version)},
+        detail=conflict,
+    )
+
+
+def draft_moved_on(graph_id: str, revision: str) -> AbortedError:
+    """The draft that is to be run has another revision now, which is `revision`."""
+    return AbortedError(
+        "The draft has changed since it was read.", reason="DRAFT_CHANGED", metadata={"graph_id": graph_id, "graph_revision": revision}
+    )
+
+
+def draft_not_found(graph_id: str) -> NotFoundError:
+    """No draft of such a graph, or not the caller's."""
+    return NotFoundError(f"There is no draft of graph {graph_id}.", reason="DRAFT_NOT_FOUND", metadata={"graph_id": graph_id})
+
+
+def base_version_invalid(asked: int, newest: int) -> InvalidArgumentError:
+    """A draft cannot be made from a version that is not there."""
+    has = f"its newest is {newest}" if newest else "it has none yet"
+    return InvalidArgumentError(
+        f"The graph has no version {asked}.",
+        reason="BASE_VERSION_INVALID",
+        violations=[Violation("base_version", f"must be a version of the graph; {has}")],
+    )
 
 
 def graph_not_found(graph_id: str, version: int = 0) -> NotFoundError:

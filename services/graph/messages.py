@@ -3,13 +3,16 @@
 from datetime import datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
+from treadle.graph.v1 import draft_service_pb2 as drafts_pb
 from treadle.graph.v1 import graph_service_pb2 as pb
 from treadle.type.v1.json_value_pb2 import JsonValue
 
+from mesh.errors import Detail
+from services.graph.drafts import Draft
 from services.graph.importing import Report
 from services.graph.model import Graph, Link, Node, raw
 from services.graph.validation import Problem
-from services.graph.versions import Head
+from services.graph.versions import Head, read_document
 
 
 def graph_of(message: pb.Graph, *, is_top: bool = True) -> Graph:
@@ -56,9 +59,8 @@ def parts_message(graph: Graph) -> pb.Graph:
 
 
 def _sub_message(graph: Graph) -> pb.Graph:
-    message = parts_message(graph)
+    message = content_message(graph)
     message.id, message.version = graph.id, graph.version
-    message.name, message.description, message.instructions = graph.name, graph.description, graph.instructions
     return message
 
 
@@ -79,6 +81,52 @@ def head_message(head: Head, parts: pb.Graph | None = None) -> pb.Graph:
     if parts is not None:
         message.MergeFrom(parts)
     return message
+
+
+def whole_message(head: Head, document: str) -> pb.Graph:
+    """A version with its nodes and links, read from its document."""
+    return head_message(head, parts_message(read_document(document)))
+
+
+def content_message(graph: Graph) -> pb.Graph:
+    """A graph that is no version yet, without what is derived."""
+    message = parts_message(graph)
+    message.name, message.description, message.instructions = graph.name, graph.description, graph.instructions
+    return message
+
+
+def draft_message(draft: Draft) -> drafts_pb.Draft:
+    """A draft as clients see it; without its document, as lists show it."""
+    graph = pb.Graph(id=draft.graph_id, name=draft.name, description=draft.description, instructions=draft.instructions)
+    if draft.document:
+        graph.MergeFrom(parts_message(read_document(draft.document)))
+        graph.input_schema.json, graph.output_schema.json = draft.input_schema, draft.output_schema
+    return drafts_pb.Draft(
+        graph_id=draft.graph_id,
+        graph=graph,
+        base_version=draft.base_version,
+        etag=draft.etag,
+        revision=draft.revision,
+        problems=map(problem_message, draft.problems),
+        problem_count=draft.problem_count,
+        create_time=_timestamp(draft.create_time),
+        update_time=_timestamp(draft.update_time),
+    )
+
+
+def conflict_detail(stored: Draft | None, sent: Graph | None, newest: pb.Graph | None) -> Detail:
+    """Both contents of a conflict."""
+    whole, brief = drafts_pb.DraftConflict(newest=newest), drafts_pb.DraftConflict(is_shortened=True)
+    if stored is not None:
+        whole.stored.CopyFrom(draft_message(stored))
+        brief.stored.CopyFrom(whole.stored)
+        brief.stored.graph.Clear()
+        del brief.stored.problems[:]
+    if sent is not None:
+        whole.sent.CopyFrom(content_message(sent))
+    if newest is not None:
+        brief.newest.CopyFrom(pb.Graph(id=newest.id, version=newest.version))
+    return Detail(whole, brief)
 
 
 def problem_message(problem: Problem) -> pb.GraphProblem:

@@ -1,11 +1,13 @@
 """What a graph is. The same structs are the stored document: free-form JSON stays the text it came as."""
 
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from typing import Any
+from uuid import NAMESPACE_OID, uuid5
 
 import msgspec
 
 from mesh import jsontext
-from mesh.ids import uuid7
 from services.graph.catalogue import BlockView, Catalogue
 
 # The block that runs another graph as a node; its pins are those of the schemas stored with the node.
@@ -81,20 +83,41 @@ def raw_value(value: Any) -> msgspec.Raw:
 def settle(graph: Graph, catalogue: Catalogue) -> Graph:
     """The graph as it is saved: every link has an id and the static flag of its source block, in sub-graphs too.
 
-    A source block that is not installed leaves the flag as it is.
+    A source block that is not installed leaves the flag as it is. Ids that are missing follow from the graph: the same graph is settled the
+    same way each time.
     """
     blocks = {node.id: catalogue.get(node.block_id) for node in graph.nodes}
     return msgspec.structs.replace(
         graph,
-        links=tuple(_settled_link(link, blocks.get(link.source_id)) for link in graph.links),
+        links=tuple(_settled_links(graph.links, blocks)),
         sub_graphs=tuple(
-            settle(msgspec.structs.replace(sub, id=sub.id or uuid7(), version=sub.version or 1), catalogue) for sub in graph.sub_graphs
+            settle(msgspec.structs.replace(sub, id=sub.id or _id_of("sub_graph", str(index)), version=sub.version or 1), catalogue)
+            for index, sub in enumerate(graph.sub_graphs)
         ),
     )
 
 
-def _settled_link(link: Link, source: BlockView | None) -> Link:
-    is_static = link.is_static if source is None else source.static_output
-    if link.id and is_static == link.is_static:
-        return link
-    return msgspec.structs.replace(link, id=link.id or uuid7(), is_static=is_static)
+def _settled_links(links: tuple[Link, ...], sources: Mapping[str, BlockView | None]) -> Iterator[Link]:
+    taken = {link.id for link in links}
+    # Links without an id between the same pins so far.
+    twins: Counter[tuple[str, ...]] = Counter()
+    for link in links:
+        source = sources.get(link.source_id)
+        is_static = link.is_static if source is None else source.static_output
+        if link.id and is_static == link.is_static:
+            yield link
+        else:
+            yield msgspec.structs.replace(link, id=link.id or _new_link_id(link, taken, twins), is_static=is_static)
+
+
+def _new_link_id(link: Link, taken: set[str], twins: Counter[tuple[str, ...]]) -> str:
+    ends = link.source_id, link.source_name, link.sink_id, link.sink_name
+    while True:
+        made = _id_of(*ends, str(twins[ends]))
+        twins[ends] += 1
+        if made not in taken:
+            return made
+
+
+def _id_of(*parts: str) -> str:
+    return str(uuid5(NAMESPACE_OID, "\0".join(parts)))

@@ -16,8 +16,8 @@ from mesh.ids import canonical_uuid, uuid7
 from services.graph.errors import GraphChangedError, graph_not_found
 from services.graph.heads import Heads
 from services.graph.hot import HotRead
-from services.graph.tables import graph, graph_version
-from services.graph.versions import Draft, Head
+from services.graph.tables import draft, graph, graph_version
+from services.graph.versions import Head, Prepared
 
 _HEAD = select(
     graph.c.id,
@@ -44,6 +44,7 @@ _DOCUMENT = select(graph_version.c.document).where(
     graph_version.c.version == bindparam("version"),
     graph_version.c.owner_id == bindparam("owner_id"),
 )
+_NEWEST = _ONE.add_columns(graph_version.c.document).where(graph_version.c.version == graph.c.latest_version)
 _HOT_DOCUMENT = HotRead(_DOCUMENT)
 _INSERT_GRAPH = (
     upsert(graph).values(active_version=1, latest_version=1).on_conflict_do_nothing(index_elements=["owner_id", "request_id"])
@@ -63,6 +64,7 @@ _NEW_VERSION = (
 )
 _ACTIVATE = update(graph).where(*_TARGET).values(active_version=bindparam("active"), update_time=func.clock_timestamp())
 _DELETE = delete(graph).where(*_TARGET).returning(graph.c.id)
+_DELETE_DRAFT = delete(draft).where(draft.c.graph_id == bindparam("target"), draft.c.owner_id == bindparam("owner"))
 # Above every version.
 _TOP = (1 << 31) - 1
 
@@ -77,7 +79,7 @@ class Repository:
         # A lone read needs no transaction around it: one round trip instead of three.
         self._reads = database.engine.execution_options(isolation_level="AUTOCOMMIT")
 
-    async def create(self, owner_id: str, draft: Draft, request_id: str = "", request_hash: str = "") -> Head:
+    async def create(self, owner_id: str, made: Prepared, request_id: str = "", request_hash: str = "") -> Head:
         """Saves version 1 and makes it active. The same `request_id` with the same hash returns the graph of the first call.
 
         Raises RequestIdReusedError when the hash differs.
@@ -90,20 +92,16 @@ class Repository:
                 if first.request_hash != request_hash:
                     raise RequestIdReusedError(request_id)
                 return await _head(connection, _EXACT, owner_id, str(first.id), 1)
-            await connection.execute(_INSERT_VERSION, _version_values(owner_id, graph_id, 1, draft))
-            return await _head(connection, _EXACT, owner_id, str(graph_id), 1)
+            return await insert_version(connection, owner_id, graph_id, 1, made)
 
-    async def update(self, owner_id: str, graph_id: str, draft: Draft, if_match: str = "") -> Head:
+    async def update(self, owner_id: str, graph_id: str, made: Prepared, if_match: str = "") -> Head:
         """Saves the next version and makes it active. Raises NotFoundError, and GraphChangedError when the etag is another now."""
         async with self._engine.begin() as connection:
             await connection.execute(_LOCK, {"target": _key(graph_id), "owner": owner_id})
             now = await _head(connection, _ACTIVE, owner_id, graph_id)
             if if_match and not is_current(now.etag, if_match):
                 raise GraphChangedError("The graph has changed since it was read.", metadata={"graph_id": graph_id})
-            found = await connection.execute(_NEW_VERSION, {"target": UUID(now.id), "owner": owner_id})
-            version = int(found.scalar_one())
-            await connection.execute(_INSERT_VERSION, _version_values(owner_id, UUID(now.id), version, draft))
-            return await _head(connection, _EXACT, owner_id, graph_id, version)
+            return await next_version(connection, owner_id, UUID(now.id), made)
 
     async def activate(self, owner_id: str, graph_id: str, version: int) -> Head:
         """Makes a version the active one. Changes nothing when it is already. Raises NotFoundError."""
@@ -116,11 +114,12 @@ class Repository:
             return await _head(connection, _EXACT, owner_id, graph_id, version)
 
     async def delete(self, owner_id: str, graph_id: str) -> None:
-        """Deletes a graph with all its versions. Raises NotFoundError."""
+        """Deletes a graph with all its versions and its draft. Raises NotFoundError."""
         async with self._engine.begin() as connection:
             values = {"target": _key(graph_id), "owner": owner_id}
             if (await connection.execute(_DELETE, values)).scalar_one_or_none() is None:
                 raise graph_not_found(graph_id)
+            await connection.execute(_DELETE_DRAFT, values)
 
     async def head(self, owner_id: str, graph_id: str, version: int = 0) -> Head:
         """A version, the active one for 0. Raises NotFoundError."""
@@ -128,6 +127,18 @@ class Repository:
         if found is None:
             raise graph_not_found(graph_id, version)
         return found
+
+    async def newest(self, owner_id: str, graph_id: str) -> tuple[Head, str] | None:
+        """The newest version with its document, whichever is active; None when there is no such graph."""
+        text = canonical_uuid(graph_id)
+        values = {"id": UUID(text) if text else None, "owner_id": owner_id}
+        async with self._reads.connect() as connection:
+            row = (await connection.execute(_NEWEST, values)).mappings().one_or_none()
+        if row is None:
+            return None
+        parts = dict(row)
+        document = parts.pop("document")
+        return _to_head(parts), document
 
     async def document(self, owner_id: str, graph_id: str, version: int) -> str:
         """JSON text of a version; it never changes. Raises NotFoundError."""
@@ -154,6 +165,18 @@ class Repository:
         return [_to_head(row) for row in rows.mappings()]
 
 
+async def next_version(connection: AsyncConnection, owner_id: str, graph_id: UUID, made: Prepared) -> Head:
+    """Saves the next version of a graph that is there and locked, and makes it active."""
+    found = await connection.execute(_NEW_VERSION, {"target": graph_id, "owner": owner_id})
+    return await insert_version(connection, owner_id, graph_id, int(found.scalar_one()), made)
+
+
+async def insert_version(connection: AsyncConnection, owner_id: str, graph_id: UUID, version: int, made: Prepared) -> Head:
+    """Saves a version that the row of the graph speaks of already."""
+    await connection.execute(_INSERT_VERSION, _version_values(owner_id, graph_id, version, made))
+    return await _head(connection, _EXACT, owner_id, str(graph_id), version)
+
+
 async def _head(connection: AsyncConnection, statement: Select[Any], owner_id: str, graph_id: str, version: int = 0) -> Head:
     values: dict[str, Any] = {"id": _key(graph_id, version), "owner_id": owner_id}
     if version:
@@ -172,17 +195,17 @@ def _key(graph_id: str, version: int = 0) -> UUID:
     return UUID(text)
 
 
-def _version_values(owner_id: str, graph_id: UUID, version: int, draft: Draft) -> dict[str, Any]:
+def _version_values(owner_id: str, graph_id: UUID, version: int, made: Prepared) -> dict[str, Any]:
     return {
         "graph_id": graph_id,
         "version": version,
         "owner_id": owner_id,
-        "name": draft.graph.name,
-        "description": draft.graph.description,
-        "instructions": draft.graph.instructions,
-        "document": draft.document,
-        "input_schema": draft.input_schema,
-        "output_schema": draft.output_schema,
+        "name": made.graph.name,
+        "description": made.graph.description,
+        "instructions": made.graph.instructions,
+        "document": made.document,
+        "input_schema": made.input_schema,
+        "output_schema": made.output_schema,
     }
 
 

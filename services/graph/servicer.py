@@ -8,14 +8,15 @@ from treadle.type.v1.json_value_pb2 import JsonValue
 from mesh.call import Call
 from mesh.paging import offset_of, offset_token, position_of, position_token
 from services.graph.block_source import BlockSource
-from services.graph.errors import document_invalid, graph_invalid, graph_not_found
+from services.graph.checks import Checks
+from services.graph.errors import document_invalid, graph_not_found
 from services.graph.exporting import export_document
 from services.graph.importing import import_document
 from services.graph.messages import graph_of, head_message, parts_message, problem_message, report_message
-from services.graph.model import Graph, block_ids, parse_object
+from services.graph.model import block_ids, parse_object
 from services.graph.repository import Repository
-from services.graph.validation import unknown_block_ids, validate
-from services.graph.versions import Draft, Head, draft, fingerprint, read_document
+from services.graph.validation import validate
+from services.graph.versions import Head, fingerprint, read_document
 
 DEFAULT_PAGE_SIZE = 50
 # Versions whose nodes and links are kept at hand; they never change.
@@ -29,11 +30,12 @@ class GraphServicer:
     def __init__(self, repository: Repository, blocks: BlockSource) -> None:
         self._repository = repository
         self._blocks = blocks
+        self._checks = Checks(blocks)
         self._kept: OrderedDict[tuple[str, int], pb.Graph] = OrderedDict()
 
     async def create_graph(self, request: pb.CreateGraphRequest, call: Call) -> pb.CreateGraphResponse:
         """Saves version 1."""
-        made = await self._checked(graph_of(request.graph))
+        made = await self._checks.saveable(graph_of(request.graph))
         mark = fingerprint(request.graph.SerializeToString(deterministic=True)) if request.request_id else ""
         head = await self._repository.create(call.caller.user_id, made, request.request_id, mark)
         return pb.CreateGraphResponse(graph=await self._full(head, call))
@@ -56,7 +58,7 @@ class GraphServicer:
         owner_id = call.caller.user_id
         head = await self._repository.head(owner_id, request.graph_id)
         before = read_document(await self._repository.document(owner_id, head.id, head.version))
-        made = await self._checked(graph_of(request.graph), before)
+        made = await self._checks.saveable(graph_of(request.graph), before)
         head = await self._repository.update(owner_id, head.id, made, call.metadata.get("if-match", ""))
         return pb.UpdateGraphResponse(graph=await self._full(head, call))
 
@@ -87,7 +89,7 @@ class GraphServicer:
         if document is None:
             raise document_invalid("document", "must be a JSON object")
         graph, report = import_document(document, await self._blocks.get())
-        made = await self._checked(graph, graph)
+        made = await self._checks.saveable(graph, graph)
         mark = fingerprint(request.document.json.encode()) if request.request_id else ""
         head = await self._repository.create(call.caller.user_id, made, request.request_id, mark)
         return pb.ImportGraphResponse(graph=await self._full(head, call), report=report_message(report))
@@ -105,15 +107,6 @@ class GraphServicer:
         graph = graph_of(request.graph)
         problems = validate(graph, await self._blocks.get(block_ids(graph)), for_run=True)
         return pb.ValidateGraphResponse(problems=map(problem_message, problems))
-
-    async def _checked(self, graph: Graph, before: Graph | None = None) -> Draft:
-        """The graph, ready to be saved. Blocks that are missing in `before` too are tolerated. Raises InvalidArgumentError."""
-        catalogue = await self._blocks.get(block_ids(graph))
-        tolerated = frozenset() if before is None else unknown_block_ids(before, catalogue)
-        problems = validate(graph, catalogue, tolerated=tolerated)
-        if problems:
-            raise graph_invalid(problems)
-        return draft(graph, catalogue)
 
     async def _full(self, head: Head, call: Call) -> pb.Graph:
         """The version with its nodes and links. Read for the caller, who has just been shown to own it."""

@@ -33,3 +33,29 @@ graph_version = Table(
     Column("output_schema", Text, nullable=False),
     Column("create_time", DateTime(timezone=True), nullable=False, server_default=FetchedValue()),
 )
+
+draft = Table(
+    "draft",
+    metadata,
+    Column("owner_id", Text, primary_key=True),
+    # Of a graph that has no version yet, too: then nothing else knows the id.
+    Column("graph_id", Uuid, primary_key=True),
+    # 0 while the graph has no version.
+    Column("base_version", Integer, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("instructions", Text, nullable=False),
+    Column("document", Text, nullable=False),
+    # SHA-256 of the document.
+    Column("revision", Text, nullable=False),
+    Column("input_schema", Text, nullable=False),
+    Column("output_schema", Text, nullable=False),
+    # JSON text: the first problems, and how many there are.
+    Column("problems", Text, nullable=False),
+    Column("problem_count", Integer, nullable=False),
+    Column("request_id", Text),
+    Column("request_hash", Text),
+    Column("create_time", DateTime(timezone=True), nullable=False, server_default=FetchedValue()),
+    # In no index: so saving again stays inside the row's page. Nobody has so many drafts that sorting them takes long.
+    Column("update_time", DateTime(timezone=True), nullable=False, server_default=FetchedValue()),
+)

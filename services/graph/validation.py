@@ -83,6 +83,8 @@ class _Check:
         self._by_id = {placed.node.id: placed for placed in reversed(self._placed)}
 
     def problems(self) -> Iterator[Problem]:
+        if not self._graph.name:
+            yield Problem("", "name", "a graph needs a name", "name")
         yield from self._duplicates()
         for index, link in enumerate(self._graph.links):
             yield from self._link(index, link)

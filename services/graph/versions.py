@@ -13,8 +13,8 @@ from services.graph.schemas import input_schema, output_schema
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
-    """A checked graph on its way to become a version. `document` and the schemas are JSON text."""
+class Prepared:
+    """A graph ready to be saved. `document` and the schemas are JSON text."""
 
     graph: Graph
     document: str
@@ -43,10 +43,10 @@ class Head:
         return f'"{self.version}-{int(self.update_time.timestamp() * 1_000_000):x}"'
 
 
-def draft(graph: Graph, catalogue: Catalogue) -> Draft:
-    """Settles a valid graph and derives its schemas."""
+def prepared(graph: Graph, catalogue: Catalogue) -> Prepared:
+    """Settles a graph and derives its schemas. The same graph gives the same document."""
     settled = settle(graph, catalogue)
-    return Draft(
+    return Prepared(
         settled,
         msgspec.json.encode(settled).decode(),
         jsontext.dumps(input_schema(settled, catalogue)),

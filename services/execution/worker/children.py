@@ -17,9 +17,9 @@ from services.execution.engine.checks import problems
 from services.execution.engine.events import Event, EventKind
 from services.execution.engine.state import Firing
 from services.execution.errors import DATABASE_AWAY
-from services.execution.graphs import embedded_id
 from services.execution.lines import line_of, write_row
 from services.execution.notices import Notices
+from services.execution.snapshot_ids import embedded_id
 from services.execution.snapshots import Snapshots
 from services.execution.worker.leases import Claim
 
@@ -138,7 +138,7 @@ class Children:
         return str(before)
 
     async def _find(self, claim: Claim, child: Child) -> _Agent:
-        inside = embedded_id(claim.graph_id, claim.graph_version, child.graph_id)
+        inside = embedded_id(*claim.snapshot, child.graph_id)
         version = child.graph_version or jsontext.loads(claim.agents).get(child.graph_id, 0)
         query = _FIND_GRAPH, claim.owner_id, inside, child.graph_id, child.graph_version, version
         row = await self._pool.fetchrow(*query, timeout=_TIMEOUT_S)

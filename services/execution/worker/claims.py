@@ -35,7 +35,7 @@ FROM mine WHERE e.id = mine.id
 RETURNING e.id::text, e.owner_id, e.graph_id, e.graph_version, e.inputs, e.input_masks, e.epoch, e.last_seq, e.attempts,
     e.cancel_requested, e.dry_run, extract(epoch FROM e.start_time)::float8 AS start_time_s,
     e.signals, e.parent_id::text, e.parent_firing, e.root_id::text, e.depth, e.retry_of::text, e.timezone,
-    e.agents
+    e.agents, e.graph_revision
 """
 
 _IS_PARKED = "status IN ('RUNNING', 'REVIEW')"

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import asyncpg
 
+from services.execution.snapshot_ids import draft_id
+
 # Longer than any of these takes: the database does not answer, and the caller tries again.
 _TIMEOUT_S = 5.0
 
@@ -73,6 +75,12 @@ class Claim:
     retry_of: str | None = None
     timezone: str = "UTC"
     agents: str = "{}"
+    graph_revision: str = ""
+
+    @property
+    def snapshot(self) -> tuple[str, int]:
+        """The id and version under which the graph that it runs is kept."""
+        return draft_id(self.graph_id, self.graph_revision), self.graph_version
 
 
 @dataclass(frozen=True, slots=True)

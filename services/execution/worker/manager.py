@@ -147,7 +147,7 @@ class ExecutionManager:
         """The graph version; None when the run was lost, or we stop, before the database answered."""
         while not held.is_lost and not self._is_stopping:
             try:
-                return await self._snapshots.get(held.claim.graph_id, held.claim.graph_version)
+                return await self._snapshots.get(*held.claim.snapshot)
             except DATABASE_AWAY:
                 await asyncio.sleep(_LOAD_RETRY_S)
         self._handed_over.append((held.claim.execution_id, held.claim.epoch))

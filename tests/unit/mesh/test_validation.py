@@ -48,7 +48,6 @@ def test_required_fields_and_lengths_have_paths() -> None:
     nodes = [graph.Node(id="a", block_id="b"), graph.Node(id="c")]
     request = graph.CreateGraphRequest(graph=graph.Graph(nodes=nodes, links=[graph.Link()]))
     assert fields(request) == [
-        "graph.name",
         "graph.nodes[1].block_id",
         "graph.links[0].source_id",
         "graph.links[0].source_name",

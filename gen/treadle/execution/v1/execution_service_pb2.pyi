@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from treadle.graph.v1 import graph_service_pb2 as _graph_service_pb2
 from treadle.type.v1 import json_value_pb2 as _json_value_pb2
 import builtins as _builtins
 import sys
@@ -438,12 +439,13 @@ class Execution(_message.Message):
     INPUT_MASK_NODES_FIELD_NUMBER: _builtins.int
     INPUT_REFS_FIELD_NUMBER: _builtins.int
     OUTPUT_REFS_FIELD_NUMBER: _builtins.int
+    GRAPH_REVISION_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """UUIDv7."""
     graph_id: _builtins.str
     """The graph."""
     graph_version: _builtins.int
-    """Its version."""
+    """Its version; 0 when a draft is run."""
     status: Global___ExecutionStatus.ValueType
     """Where it stands."""
     outcome: Global___ExecutionOutcome.ValueType
@@ -468,6 +470,8 @@ class Execution(_message.Message):
     """Why nothing happens just now, in words; empty while it is at work and after its end. Not in lists."""
     timezone: _builtins.str
     """IANA name of the time zone that blocks go by, as "Europe/Berlin"."""
+    graph_revision: _builtins.str
+    """The revision of the draft that it runs, SHA-256 of its content; empty when a version is run."""
     @_builtins.property
     def inputs(self) -> _containers.MessageMap[_builtins.str, _json_value_pb2.JsonValue]:
         """Inputs by name."""
@@ -551,10 +555,11 @@ class Execution(_message.Message):
         input_mask_nodes: _abc.Iterable[_builtins.str] | None = ...,
         input_refs: _abc.Mapping[_builtins.str, Global___ValueRef] | None = ...,
         output_refs: _abc.Mapping[_builtins.str, Global___ValueParts] | None = ...,
+        graph_revision: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "start_time", b"start_time", "stats", b"stats", "wake_time", b"wake_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "depth", b"depth", "dry_run", b"dry_run", "end_time", b"end_time", "error", b"error", "graph_id", b"graph_id", "graph_version", b"graph_version", "id", b"id", "input_mask_nodes", b"input_mask_nodes", "input_masks", b"input_masks", "input_names", b"input_names", "input_refs", b"input_refs", "inputs", b"inputs", "last_seq", b"last_seq", "outcome", b"outcome", "output_names", b"output_names", "output_refs", b"output_refs", "outputs", b"outputs", "parent_id", b"parent_id", "parent_node_execution_id", b"parent_node_execution_id", "retry_of", b"retry_of", "root_id", b"root_id", "start_time", b"start_time", "stats", b"stats", "status", b"status", "timezone", b"timezone", "wait_reason", b"wait_reason", "wake_time", b"wake_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "depth", b"depth", "dry_run", b"dry_run", "end_time", b"end_time", "error", b"error", "graph_id", b"graph_id", "graph_revision", b"graph_revision", "graph_version", b"graph_version", "id", b"id", "input_mask_nodes", b"input_mask_nodes", "input_masks", b"input_masks", "input_names", b"input_names", "input_refs", b"input_refs", "inputs", b"inputs", "last_seq", b"last_seq", "outcome", b"outcome", "output_names", b"output_names", "output_refs", b"output_refs", "outputs", b"outputs", "parent_id", b"parent_id", "parent_node_execution_id", b"parent_node_execution_id", "retry_of", b"retry_of", "root_id", b"root_id", "start_time", b"start_time", "stats", b"stats", "status", b"status", "timezone", b"timezone", "wait_reason", b"wait_reason", "wake_time", b"wake_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1267,6 +1272,8 @@ class CreateExecutionRequest(_message.Message):
     TIMEZONE_FIELD_NUMBER: _builtins.int
     INPUT_NAMES_FIELD_NUMBER: _builtins.int
     INPUT_MASK_NODES_FIELD_NUMBER: _builtins.int
+    DRAFT_FIELD_NUMBER: _builtins.int
+    GRAPH_REVISION_FIELD_NUMBER: _builtins.int
     graph_id: _builtins.str
     """The graph."""
     graph_version: _builtins.int
@@ -1277,6 +1284,10 @@ class CreateExecutionRequest(_message.Message):
     """Do not run effectful blocks for real."""
     timezone: _builtins.str
     """IANA name of the time zone that blocks go by; "UTC" when empty."""
+    draft: _builtins.bool
+    """Run the caller's draft of the graph instead of a version. The execution keeps what the draft holds now. `graph_version` must be 0."""
+    graph_revision: _builtins.str
+    """The revision that the draft must still have; any when empty. Only with `draft`."""
     @_builtins.property
     def inputs(self) -> _containers.MessageMap[_builtins.str, _json_value_pb2.JsonValue]:
         """Inputs by name, each at most 4 MiB less 64 KiB as JSON text. Names that the graph does not have are ignored."""
@@ -1307,10 +1318,12 @@ class CreateExecutionRequest(_message.Message):
         timezone: _builtins.str = ...,
         input_names: _abc.Iterable[_builtins.str] | None = ...,
         input_mask_nodes: _abc.Iterable[_builtins.str] | None = ...,
+        draft: _builtins.bool = ...,
+        graph_revision: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "graph_id", b"graph_id", "graph_version", b"graph_version", "input_mask_nodes", b"input_mask_nodes", "input_masks", b"input_masks", "input_names", b"input_names", "inputs", b"inputs", "request_id", b"request_id", "timezone", b"timezone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["draft", b"draft", "dry_run", b"dry_run", "graph_id", b"graph_id", "graph_revision", b"graph_revision", "graph_version", b"graph_version", "input_mask_nodes", b"input_mask_nodes", "input_masks", b"input_masks", "input_names", b"input_names", "inputs", b"inputs", "request_id", b"request_id", "timezone", b"timezone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1389,6 +1402,52 @@ class GetExecutionResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetExecutionResponse: _TypeAlias = GetExecutionResponse  # noqa: Y015
+
+@_typing.final
+class GetExecutionGraphRequest(_message.Message):
+    """Asks for the graph that an execution runs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXECUTION_ID_FIELD_NUMBER: _builtins.int
+    execution_id: _builtins.str
+    """Id of the execution."""
+    def __init__(
+        self,
+        *,
+        execution_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["execution_id", b"execution_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetExecutionGraphRequest: _TypeAlias = GetExecutionGraphRequest  # noqa: Y015
+
+@_typing.final
+class GetExecutionGraphResponse(_message.Message):
+    """The graph."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GRAPH_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def graph(self) -> _graph_service_pb2.Graph:
+        """The graph. `version` is 0 when it is a draft's."""
+
+    def __init__(
+        self,
+        *,
+        graph: _graph_service_pb2.Graph | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["graph", b"graph"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["graph", b"graph"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetExecutionGraphResponse: _TypeAlias = GetExecutionGraphResponse  # noqa: Y015
 
 @_typing.final
 class ListExecutionsRequest(_message.Message):

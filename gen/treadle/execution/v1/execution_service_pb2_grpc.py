@@ -45,6 +45,11 @@ class ExecutionServiceStub:
                 request_serializer=treadle_dot_execution_dot_v1_dot_execution__service__pb2.GetExecutionRequest.SerializeToString,
                 response_deserializer=treadle_dot_execution_dot_v1_dot_execution__service__pb2.GetExecutionResponse.FromString,
                 _registered_method=True)
+        self.GetExecutionGraph = channel.unary_unary(
+                '/treadle.execution.v1.ExecutionService/GetExecutionGraph',
+                request_serializer=treadle_dot_execution_dot_v1_dot_execution__service__pb2.GetExecutionGraphRequest.SerializeToString,
+                response_deserializer=treadle_dot_execution_dot_v1_dot_execution__service__pb2.GetExecutionGraphResponse.FromString,
+                _registered_method=True)
         self.ListExecutions = channel.unary_unary(
                 '/treadle.execution.v1.ExecutionService/ListExecutions',
                 request_serializer=treadle_dot_execution_dot_v1_dot_execution__service__pb2.ListExecutionsRequest.SerializeToString,
@@ -102,8 +107,8 @@ class ExecutionServiceServicer:
     """
 
     def CreateExecution(self, request, context):
-        """Starts an execution of a graph. It is durable when the call returns.
-        Errors: NOT_FOUND (GRAPH_NOT_FOUND), INVALID_ARGUMENT (GRAPH_INVALID, INPUT_INVALID),
+        """Starts an execution of a version of a graph, or of the caller's draft. It is durable when the call returns.
+        Errors: NOT_FOUND (GRAPH_NOT_FOUND, DRAFT_NOT_FOUND), INVALID_ARGUMENT (GRAPH_INVALID, INPUT_INVALID), ABORTED (DRAFT_CHANGED),
         FAILED_PRECONDITION (REQUEST_ID_REUSED), UNAVAILABLE with RetryInfo.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -112,6 +117,14 @@ class ExecutionServiceServicer:
 
     def GetExecution(self, request, context):
         """Returns an execution. Errors: NOT_FOUND (EXECUTION_NOT_FOUND).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetExecutionGraph(self, request, context):
+        """Returns the graph that an execution runs, exactly as it runs it: also that of a draft that was saved again, published or thrown away
+        since, and of a graph that was deleted. Schemas and times are not kept. Errors: NOT_FOUND (EXECUTION_NOT_FOUND).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -210,6 +223,11 @@ def add_ExecutionServiceServicer_to_server(servicer, server):
                     servicer.GetExecution,
                     request_deserializer=treadle_dot_execution_dot_v1_dot_execution__service__pb2.GetExecutionRequest.FromString,
                     response_serializer=treadle_dot_execution_dot_v1_dot_execution__service__pb2.GetExecutionResponse.SerializeToString,
+            ),
+            'GetExecutionGraph': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetExecutionGraph,
+                    request_deserializer=treadle_dot_execution_dot_v1_dot_execution__service__pb2.GetExecutionGraphRequest.FromString,
+                    response_serializer=treadle_dot_execution_dot_v1_dot_execution__service__pb2.GetExecutionGraphResponse.SerializeToString,
             ),
             'ListExecutions': grpc.unary_unary_rpc_method_handler(
                     servicer.ListExecutions,
@@ -317,6 +335,33 @@ class ExecutionService:
             '/treadle.execution.v1.ExecutionService/GetExecution',
             treadle_dot_execution_dot_v1_dot_execution__service__pb2.GetExecutionRequest.SerializeToString,
             treadle_dot_execution_dot_v1_dot_execution__service__pb2.GetExecutionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetExecutionGraph(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/treadle.execution.v1.ExecutionService/GetExecutionGraph',
+            treadle_dot_execution_dot_v1_dot_execution__service__pb2.GetExecutionGraphRequest.SerializeToString,
+            treadle_dot_execution_dot_v1_dot_execution__service__pb2.GetExecutionGraphResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -34,12 +34,16 @@ class ExecutionServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ExecutionServiceAsyncStub: ...
     CreateExecution: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.CreateExecutionRequest, _execution_service_pb2.CreateExecutionResponse]
-    """Starts an execution of a graph. It is durable when the call returns.
-    Errors: NOT_FOUND (GRAPH_NOT_FOUND), INVALID_ARGUMENT (GRAPH_INVALID, INPUT_INVALID),
+    """Starts an execution of a version of a graph, or of the caller's draft. It is durable when the call returns.
+    Errors: NOT_FOUND (GRAPH_NOT_FOUND, DRAFT_NOT_FOUND), INVALID_ARGUMENT (GRAPH_INVALID, INPUT_INVALID), ABORTED (DRAFT_CHANGED),
     FAILED_PRECONDITION (REQUEST_ID_REUSED), UNAVAILABLE with RetryInfo.
     """
     GetExecution: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.GetExecutionRequest, _execution_service_pb2.GetExecutionResponse]
     """Returns an execution. Errors: NOT_FOUND (EXECUTION_NOT_FOUND)."""
+    GetExecutionGraph: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.GetExecutionGraphRequest, _execution_service_pb2.GetExecutionGraphResponse]
+    """Returns the graph that an execution runs, exactly as it runs it: also that of a draft that was saved again, published or thrown away
+    since, and of a graph that was deleted. Schemas and times are not kept. Errors: NOT_FOUND (EXECUTION_NOT_FOUND).
+    """
     ListExecutions: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.ListExecutionsRequest, _execution_service_pb2.ListExecutionsResponse]
     """Lists the caller's executions, newest first, without inputs and outputs."""
     ListExecutionEvents: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.ListExecutionEventsRequest, _execution_service_pb2.ListExecutionEventsResponse]
@@ -85,12 +89,16 @@ class ExecutionServiceAsyncStub(ExecutionServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateExecution: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.CreateExecutionRequest, _execution_service_pb2.CreateExecutionResponse]  # type: ignore[assignment]
-    """Starts an execution of a graph. It is durable when the call returns.
-    Errors: NOT_FOUND (GRAPH_NOT_FOUND), INVALID_ARGUMENT (GRAPH_INVALID, INPUT_INVALID),
+    """Starts an execution of a version of a graph, or of the caller's draft. It is durable when the call returns.
+    Errors: NOT_FOUND (GRAPH_NOT_FOUND, DRAFT_NOT_FOUND), INVALID_ARGUMENT (GRAPH_INVALID, INPUT_INVALID), ABORTED (DRAFT_CHANGED),
     FAILED_PRECONDITION (REQUEST_ID_REUSED), UNAVAILABLE with RetryInfo.
     """
     GetExecution: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.GetExecutionRequest, _execution_service_pb2.GetExecutionResponse]  # type: ignore[assignment]
     """Returns an execution. Errors: NOT_FOUND (EXECUTION_NOT_FOUND)."""
+    GetExecutionGraph: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.GetExecutionGraphRequest, _execution_service_pb2.GetExecutionGraphResponse]  # type: ignore[assignment]
+    """Returns the graph that an execution runs, exactly as it runs it: also that of a draft that was saved again, published or thrown away
+    since, and of a graph that was deleted. Schemas and times are not kept. Errors: NOT_FOUND (EXECUTION_NOT_FOUND).
+    """
     ListExecutions: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.ListExecutionsRequest, _execution_service_pb2.ListExecutionsResponse]  # type: ignore[assignment]
     """Lists the caller's executions, newest first, without inputs and outputs."""
     ListExecutionEvents: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.ListExecutionEventsRequest, _execution_service_pb2.ListExecutionEventsResponse]  # type: ignore[assignment]
@@ -139,8 +147,8 @@ class ExecutionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _execution_service_pb2.CreateExecutionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_execution_service_pb2.CreateExecutionResponse, _abc.Awaitable[_execution_service_pb2.CreateExecutionResponse]]:
-        """Starts an execution of a graph. It is durable when the call returns.
-        Errors: NOT_FOUND (GRAPH_NOT_FOUND), INVALID_ARGUMENT (GRAPH_INVALID, INPUT_INVALID),
+        """Starts an execution of a version of a graph, or of the caller's draft. It is durable when the call returns.
+        Errors: NOT_FOUND (GRAPH_NOT_FOUND, DRAFT_NOT_FOUND), INVALID_ARGUMENT (GRAPH_INVALID, INPUT_INVALID), ABORTED (DRAFT_CHANGED),
         FAILED_PRECONDITION (REQUEST_ID_REUSED), UNAVAILABLE with RetryInfo.
         """
 
@@ -151,6 +159,16 @@ class ExecutionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_execution_service_pb2.GetExecutionResponse, _abc.Awaitable[_execution_service_pb2.GetExecutionResponse]]:
         """Returns an execution. Errors: NOT_FOUND (EXECUTION_NOT_FOUND)."""
+
+    @_abc_1.abstractmethod
+    def GetExecutionGraph(
+        self,
+        request: _execution_service_pb2.GetExecutionGraphRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_execution_service_pb2.GetExecutionGraphResponse, _abc.Awaitable[_execution_service_pb2.GetExecutionGraphResponse]]:
+        """Returns the graph that an execution runs, exactly as it runs it: also that of a draft that was saved again, published or thrown away
+        since, and of a graph that was deleted. Schemas and times are not kept. Errors: NOT_FOUND (EXECUTION_NOT_FOUND).
+        """
 
     @_abc_1.abstractmethod
     def ListExecutions(

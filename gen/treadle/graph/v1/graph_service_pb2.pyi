@@ -46,7 +46,7 @@ class Graph(_message.Message):
     is_active: _builtins.bool
     """True for the version that runs when none is named. Output only."""
     name: _builtins.str
-    """Name to show, 1 to 500 characters."""
+    """Name to show, at most 500 characters. Only a draft may do without."""
     description: _builtins.str
     """What the agent does."""
     instructions: _builtins.str

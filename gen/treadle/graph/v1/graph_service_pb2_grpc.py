@@ -122,7 +122,7 @@ class GraphServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteGraph(self, request, context):
-        """Deletes a graph with all its versions. Executions that ran it stay. Errors: NOT_FOUND (GRAPH_NOT_FOUND).
+        """Deletes a graph with all its versions and its draft. Executions that ran it stay. Errors: NOT_FOUND (GRAPH_NOT_FOUND).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -46,7 +46,7 @@ class GraphServiceStub:
     over REST 412. Errors: NOT_FOUND (GRAPH_NOT_FOUND), INVALID_ARGUMENT (GRAPH_INVALID).
     """
     DeleteGraph: _grpc.UnaryUnaryMultiCallable[_graph_service_pb2.DeleteGraphRequest, _graph_service_pb2.DeleteGraphResponse]
-    """Deletes a graph with all its versions. Executions that ran it stay. Errors: NOT_FOUND (GRAPH_NOT_FOUND)."""
+    """Deletes a graph with all its versions and its draft. Executions that ran it stay. Errors: NOT_FOUND (GRAPH_NOT_FOUND)."""
     ListGraphVersions: _grpc.UnaryUnaryMultiCallable[_graph_service_pb2.ListGraphVersionsRequest, _graph_service_pb2.ListGraphVersionsResponse]
     """Lists the versions of a graph, newest first, without nodes and links. Errors: NOT_FOUND (GRAPH_NOT_FOUND)."""
     ActivateGraph: _grpc.UnaryUnaryMultiCallable[_graph_service_pb2.ActivateGraphRequest, _graph_service_pb2.ActivateGraphResponse]
@@ -79,7 +79,7 @@ class GraphServiceAsyncStub(GraphServiceStub):
     over REST 412. Errors: NOT_FOUND (GRAPH_NOT_FOUND), INVALID_ARGUMENT (GRAPH_INVALID).
     """
     DeleteGraph: _aio.UnaryUnaryMultiCallable[_graph_service_pb2.DeleteGraphRequest, _graph_service_pb2.DeleteGraphResponse]  # type: ignore[assignment]
-    """Deletes a graph with all its versions. Executions that ran it stay. Errors: NOT_FOUND (GRAPH_NOT_FOUND)."""
+    """Deletes a graph with all its versions and its draft. Executions that ran it stay. Errors: NOT_FOUND (GRAPH_NOT_FOUND)."""
     ListGraphVersions: _aio.UnaryUnaryMultiCallable[_graph_service_pb2.ListGraphVersionsRequest, _graph_service_pb2.ListGraphVersionsResponse]  # type: ignore[assignment]
     """Lists the versions of a graph, newest first, without nodes and links. Errors: NOT_FOUND (GRAPH_NOT_FOUND)."""
     ActivateGraph: _aio.UnaryUnaryMultiCallable[_graph_service_pb2.ActivateGraphRequest, _graph_service_pb2.ActivateGraphResponse]  # type: ignore[assignment]
@@ -139,7 +139,7 @@ class GraphServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _graph_service_pb2.DeleteGraphRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_graph_service_pb2.DeleteGraphResponse, _abc.Awaitable[_graph_service_pb2.DeleteGraphResponse]]:
-        """Deletes a graph with all its versions. Executions that ran it stay. Errors: NOT_FOUND (GRAPH_NOT_FOUND)."""
+        """Deletes a graph with all its versions and its draft. Executions that ran it stay. Errors: NOT_FOUND (GRAPH_NOT_FOUND)."""
 
     @_abc_1.abstractmethod
     def ListGraphVersions(
