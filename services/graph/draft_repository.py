@@ -52,7 +52,7 @@ _LIST_AFTER = _LIST.where(tuple_(draft.c.update_time, draft.c.graph_id) < tuple_
 # Without a target: of two first saves at once, or two calls with one request id, one inserts and the other finds what is there.
 _INSERT = upsert(draft).on_conflict_do_nothing().returning(draft.c.create_time, draft.c.update_time)
 _UPDATE = update(draft).where(*_TARGET).values(update_time=func.clock_timestamp()).returning(draft.c.create_time, draft.c.update_time)
-_UPDATE_PROBLEMS = update(draft).where(*_TARGET, draft.c.problems != bindparam("problems"))
+_UPDATE_PROBLEMS = update(draft).where(*_TARGET, draft.c.problems != bindparam("found"))
 _DELETE = delete(draft).where(*_TARGET)
 _TAKE = _DELETE.where(draft.c.revision == bindparam("taken"), draft.c.base_version == bindparam("base")).returning(draft.c.graph_id)
 _LATEST = select(graph.c.latest_version).where(graph.c.id == bindparam("target"), graph.c.owner_id == bindparam("owner"))
@@ -202,8 +202,8 @@ async def _replace(connection: AsyncConnection, save: _Save, stored: Draft) -> D
         base = _base(save.base_version, latest or 0)
     if (stored.revision, stored.base_version) == (content.revision, base):
         # A save whose answer was lost comes again. Only what is wrong may have changed: it depends on the blocks that are installed.
-        found = {name: value for name, value in _values(content).items() if name in ("problems", "problem_count")}
-        await connection.execute(_UPDATE_PROBLEMS, save.target | found)
+        values = {name: value for name, value in _values(content).items() if name in ("problems", "problem_count")}
+        await connection.execute(_UPDATE_PROBLEMS, {**save.target, **values, "found": values["problems"]})
         return _draft(stored.graph_id, base, content, stored.create_time, stored.update_time)
     if not save.condition.holds(stored.etag):
         raise StaleError(await _find(connection, _GET, save.owner_id, stored.graph_id))

@@ -58,9 +58,8 @@ class Condition:
 
     @classmethod
     def of(cls, etag: str, if_match: str = "", if_none_match: str = "") -> "Condition":
-        """From an etag as drafts have it, and from headers."""
-        own = etag if etag in ("", "*") else quoted(etag)
-        return cls(tuple(filter(None, (own, if_match))), if_none_match)
+        """From an etag as drafts have it, and from headers; clients put it there as it is, too."""
+        return cls(tuple(_tags(text) for text in (etag, if_match) if text), if_none_match)
 
     def holds(self, etag: str) -> bool:
         """Whether the draft with this etag is the one; empty when there is none."""
@@ -90,6 +89,10 @@ def content_of(graph: Graph, catalogue: Catalogue) -> Content:
 def revision_of(document: str) -> str:
     """SHA-256 of a document, in hexadecimal digits."""
     return sha256(document.encode()).hexdigest()
+
+
+def _tags(text: str) -> str:
+    return text if text == "*" or '"' in text else quoted(text)
 
 
 def etag_of(base_version: int, revision: str) -> str:

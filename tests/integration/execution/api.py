@@ -14,7 +14,9 @@ from treadle.auth.v1.auth_service_pb2 import RegisterRequest
 from treadle.auth.v1.auth_service_pb2_grpc import AuthServiceStub
 from treadle.execution.v1 import execution_service_pb2 as pb
 from treadle.execution.v1.execution_service_pb2_grpc import ExecutionServiceStub
+from treadle.graph.v1 import draft_service_pb2 as draft_pb
 from treadle.graph.v1 import graph_service_pb2 as graph_pb
+from treadle.graph.v1.draft_service_pb2_grpc import DraftServiceStub
 from treadle.graph.v1.graph_service_pb2_grpc import GraphServiceStub
 from treadle.type.v1.json_value_pb2 import JsonValue
 
@@ -46,6 +48,7 @@ class Person:
         self._metadata = (("authorization", f"Bearer {token}"),)
         self.executions: Any = ExecutionServiceStub(channel)
         self._graphs: Any = GraphServiceStub(channel)
+        self._drafts: Any = DraftServiceStub(channel)
 
     async def call(self, rpc: str, request: Message) -> Any:
         """A unary call of ExecutionService."""
@@ -69,6 +72,28 @@ class Person:
     async def delete(self, graph_id: str) -> None:
         """Deletes a graph."""
         await self._graphs.DeleteGraph(graph_pb.DeleteGraphRequest(graph_id=graph_id), metadata=self._metadata)
+
+    async def draft(self, graph: dict[str, Any], graph_id: str = "") -> draft_pb.Draft:
+        """Saves a graph as the draft of another, or of a new one."""
+        message = _message(graph)
+        if graph_id:
+            request: Message = draft_pb.UpdateDraftRequest(graph_id=graph_id, graph=message)
+            answer = await self._drafts.UpdateDraft(request, metadata=self._metadata)
+        else:
+            answer = await self._drafts.CreateDraft(draft_pb.CreateDraftRequest(graph=message), metadata=self._metadata)
+        draft: draft_pb.Draft = answer.draft
+        return draft
+
+    async def drop_draft(self, graph_id: str) -> None:
+        """Throws a draft away."""
+        await self._drafts.DeleteDraft(draft_pb.DeleteDraftRequest(graph_id=graph_id), metadata=self._metadata)
+
+    async def run_draft(self, graph_id: str, *, revision: str = "", request_id: str = "", **inputs: str) -> pb.Execution:
+        """Runs a draft; inputs are JSON text."""
+        values = {name: JsonValue(json=text) for name, text in inputs.items()}
+        request = pb.CreateExecutionRequest(graph_id=graph_id, draft=True, graph_revision=revision, inputs=values, request_id=request_id)
+        execution: pb.Execution = (await self.call("CreateExecution", request)).execution
+        return execution
 
     async def create(self, graph_id: str, *, request_id: str = "", **inputs: str) -> pb.Execution:
         """Creates an execution; inputs are JSON text."""
