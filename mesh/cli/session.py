@@ -12,6 +12,8 @@ import grpc
 from grpc_status import rpc_status
 from treadle.auth.v1.auth_service_pb2 import LoginRequest
 from treadle.auth.v1.auth_service_pb2_grpc import AuthServiceStub
+from treadle.auth.v1.link_service_pb2 import CreateSignInLinkRequest
+from treadle.auth.v1.link_service_pb2_grpc import LinkServiceStub
 
 from mesh.cli.output import CliError, Exit
 from mesh.local.account import OWNER_EMAIL, read_credentials
@@ -72,6 +74,10 @@ class Session:
     def fresh_token(self, email: str = "") -> str:
         """A new access token of a local account, the owner's by default."""
         return self._sign_in(email or OWNER_EMAIL)[0]
+
+    def sign_in_link(self) -> str:
+        """A link that signs the owner in elsewhere: once, within five minutes. Whoever has it is the owner."""
+        return str(self.call(LinkServiceStub(self.channel).CreateSignInLink, CreateSignInLinkRequest()).link)
 
     def call(self, method: Callable[..., Any], request: Any) -> Any:
         """One signed-in call. Raises CliError with the service's own words when it fails."""

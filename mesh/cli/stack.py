@@ -1,5 +1,6 @@
 """Commands of the local stack: up, down, status, logs, doctor, token."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -28,7 +29,7 @@ def up(
     llm: Annotated[bool, typer.Option("--llm", help="A local language model beside the stack.")] = False,
     is_json: AsJson = False,
 ) -> None:
-    """Starts the stack in the background. Does nothing when it runs."""
+    """Starts the stack in the background unless it runs, and prints a link that signs its owner in, once."""
     from mesh.local import background
     from mesh.local.solo import Options
 
@@ -38,6 +39,7 @@ def up(
         raise CliError("--llm is not available: this version brings no language model.", Exit.BAD_INPUT)
     options = Options(home=home, edge_port=edge_port, workers=workers)
     if foreground:
+        # No link: what is printed here may well be a service manager's log.
         background.run_here(options, note)
         return
     try:
@@ -46,6 +48,7 @@ def up(
         note("It goes on coming up in the background. `treadle status` shows it, `treadle down` ends it.")
         raise
     note(f"The stack is up already, nothing to do: {state.edge_url}" if was_up else f"The stack is up: {state.edge_url}")
+    _show_sign_in_link(home)
     if is_json:
         say_json(_status_document(state))
 
@@ -138,6 +141,19 @@ def token(
         say_json({"access_token": fresh})
     else:
         say(fresh)
+
+
+def _show_sign_in_link(home: Path) -> None:
+    """For the person who called; a stack that is up is up without it, too."""
+    from mesh.cli.session import Session
+
+    try:
+        with Session(home) as session:
+            link = session.sign_in_link()
+    except CliError as error:
+        note(f"There is no sign-in link: {error}")
+    else:
+        note(f"Sign in with a browser, once, within five minutes: {link}")
 
 
 def _status_document(state: StackState) -> dict[str, Any]:

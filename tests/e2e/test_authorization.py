@@ -103,6 +103,7 @@ def _things_of(client: httpx.Client, signed_in: dict[str, Any]) -> dict[str, str
         return answer
 
     graph = make("/v1/graphs", plain(SAMPLES["graph"]))
+    client.put(f"/v1/drafts/{graph['id']}", json=plain(SAMPLES["graph"]), headers=headers).raise_for_status()
     execution = make("/v1/executions", {"graph_id": graph["id"]})
     key = make("/v1/api_keys", {"name": "x"})["api_key"]
     session = client.get("/v1/auth/sessions", headers=headers).json()["sessions"][0]

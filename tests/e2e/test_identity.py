@@ -72,6 +72,27 @@ def test_a_sign_in_link_signs_a_browser_in(client: httpx.Client, tmp_path: Path)
     assert "You are signed in as owner@treadle.example." in _look(link, tmp_path)
 
 
+def test_up_prints_a_link_that_signs_the_owner_in_once(stack: Stack, stranger: httpx.Client, tmp_path: Path) -> None:
+    said = stack.run("up", "--json")
+    assert json.loads(said.stdout)["edge_url"] == stack.status["edge_url"]
+    link = next(word for word in said.stderr.split() if "/account/" in word)
+    address, token = link.split("#token=")
+    assert address == f"{stack.status['edge_url']}/account/sign-in"
+    session = stranger.post("/v1/auth/sign_in_links:redeem", json={"token": token}).raise_for_status().json()
+    assert session["email"] == "owner@treadle.example"
+    me = stranger.get("/v1/users/me", headers={"authorization": f"Bearer {session['access_token']}"})
+    assert me.json()["email"] == "owner@treadle.example"
+    used = stranger.post("/v1/auth/sign_in_links:redeem", json={"token": token})
+    assert (used.status_code, used.json()["details"][0]["reason"]) == (401, "LINK_INVALID")
+    # Whoever reads logs is not signed in by them.
+    assert not [path for path in (stack.home / "logs").iterdir() if token in path.read_text(errors="replace")]
+    # Each call prints a new one, and a browser takes it like any other.
+    again = next(word for word in stack.run("up").stderr.split() if "/account/" in word)
+    assert again != link
+    assert "You are signed in as owner@treadle.example." in _look(again, tmp_path)
+    assert "not valid any more" in _look(again, tmp_path)
+
+
 def test_the_page_talks_to_nobody_else(stranger: httpx.Client) -> None:
     answer = stranger.get("/account/sign-in")
     policy = answer.headers["content-security-policy"]
