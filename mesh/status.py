@@ -122,7 +122,8 @@ def _plain(message: Message) -> dict[str, Any]:
         elif isinstance(value, str):
             plain[field.name] = value
         elif hasattr(value, "items"):
-            plain[field.name] = dict(value)
+            # Protobuf keeps no order of theirs.
+            plain[field.name] = dict(sorted(value.items()))
         else:
             plain[field.name] = [_plain(item) for item in value]
     return plain

@@ -3,11 +3,7 @@
 After a wanted change write the file anew: `TREADLE_UPDATE_GOLDEN=1 pytest tests/integration/execution/test_api_rest.py`.
 """
 
-import json
-import os
-import re
 from pathlib import Path
-from typing import Any
 
 import httpx
 
@@ -16,15 +12,12 @@ from tests.integration.execution.api import Api
 from tests.integration.execution.conftest import Lab
 from tests.integration.execution.graphs import INPUT, OUTPUT, document, link, node
 from tests.integration.execution.script import Script
+from tests.integration.transcript import Transcript
 
 GOLDEN = Path(__file__).parents[2] / "data" / "http" / "executions.md"
 HUMAN = "8b2a7b3c-6e9d-4a5f-8c1b-2e3f4a5b6c7d"
 GET_ITEM = "262ca24c-1025-43cf-a578-534e23234e97"
 LONG = "long " * 20_000
-
-_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-_TIME = re.compile(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
-_WIDE = re.compile(r'"(long ){20,}"')
 
 # Asks about X twice, of which the second answer may not be edited, and takes an item of a list that is too short.
 GRAPH = document(
@@ -44,37 +37,14 @@ GRAPH = document(
 )
 
 
-class Transcript:
-    """Calls over REST, written down. Ids and times that are new each time get names."""
-
-    def __init__(self, client: httpx.AsyncClient) -> None:
-        self._client = client
-        self._names = {HUMAN: HUMAN, GET_ITEM: GET_ITEM, INPUT: INPUT, OUTPUT: OUTPUT}
-        self.text = "# Executions over REST\n"
-
-    async def call(self, title: str, verb: str, path: str, body: Any = None) -> Any:
-        """One exchange. Returns what came."""
-        response = await self._client.request(verb, path, json=body)
-        sent = "" if body is None else f"`{self._blotted(json.dumps(body, ensure_ascii=False))}`\n\n"
-        came = self._blotted(json.dumps(response.json(), indent=2, ensure_ascii=False))
-        self.text += f"\n## {title}\n\n`{verb} {self._blotted(path)}`\n\n{sent}```\n{response.status_code}\n\n{came}\n```\n"
-        return response.json()
-
-    def _blotted(self, text: str) -> str:
-        text = _UUID.sub(lambda found: self._names.setdefault(found[0], f"id-{len(self._names) - 3}"), text)
-        return _WIDE.sub('"long long …"', _TIME.sub("(time)", text))
-
-
 async def test_executions_look_as_recorded(api: Api, lab: Lab) -> None:
     person = await api.person()
     created = await person.create(await person.save(GRAPH), X="7")
     headers = {"authorization": f"Bearer {person.token}"}
     async with httpx.AsyncClient(base_url=f"http://{api.http_address}", headers=headers) as client:
-        script = Transcript(client)
+        script = Transcript(client, "Executions over REST", (HUMAN, GET_ITEM, INPUT, OUTPUT))
         await tell(script, lab, created.id)
-    if os.environ.get("TREADLE_UPDATE_GOLDEN"):
-        GOLDEN.write_text(script.text)
-    assert script.text == GOLDEN.read_text()
+    script.compare(GOLDEN)
 
 
 async def tell(call: Transcript, lab: Lab, execution_id: str) -> None:

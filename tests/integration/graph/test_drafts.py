@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any, cast
 
 import asyncpg
@@ -22,9 +23,11 @@ from mesh.settings import Settings
 from services.graph.drafts import MAX_PROBLEMS
 from services.graph.messages import content_message
 from tests.integration.graph.conftest import User
+from tests.integration.transcript import Transcript
 from tests.unit.graph.installed import block_id
 from tests.unit.graph.making import calculator
 
+GOLDEN = Path(__file__).parents[2] / "data" / "http" / "drafts.md"
 CONFLICT = "type.googleapis.com/treadle.graph.v1.DraftConflict"
 
 
@@ -325,6 +328,26 @@ async def test_drafts_are_listed_last_changed_first(http: httpx.AsyncClient) -> 
     assert second["next_page_token"] == ""
     assert all(item["graph"]["nodes"] == [] and item["problem_count"] == 0 for item in listed)
     assert [item["etag"] for item in listed[1:]] == [made[2]["etag"], made[1]["etag"]]
+
+
+async def test_drafts_look_as_recorded(http: httpx.AsyncClient) -> None:
+    note: dict[str, Any] = {"id": "note", "block_id": block_id("NoteBlock"), "input_default": {"text": "to do"}}
+    script = Transcript(http, "Drafts over REST", [note["block_id"], block_id("StoreValueBlock")])
+    new = await script.call("A new agent", "POST", "/v1/drafts", {"name": "Plans", "nodes": [note]})
+    path, before = f"/v1/drafts/{new['graph_id']}", {"if-match": f'"{new["etag"]}"'}
+    wire = {"source_id": "store", "source_name": "output", "sink_id": "gone", "sink_name": "value"}
+    store = {"id": "store", "block_id": block_id("StoreValueBlock"), "input_default": {"input": 1}}
+    saved = await script.call("Saved with a mistake", "PUT", path, {"name": "Plans", "nodes": [store], "links": [wire]}, before)
+    await script.call("By somebody who has not seen that", "PUT", path, {"name": "Mine"}, before)
+    await script.call("It cannot be published so", "POST", f"{path}:publish", {"etag": saved["etag"]})
+    mended = await script.call("Mended", "PUT", path, {"name": "Plans", "nodes": [store]})
+    await script.call("All drafts", "GET", "/v1/drafts")
+    await script.call("Published", "POST", f"{path}:publish", {"etag": mended["etag"]})
+    await script.call("And no draft any more", "GET", path)
+    old = await script.call("The next draft", "PUT", path, {"name": "Plans", "nodes": [store, note]})
+    await http.put(f"/v1/graphs/{new['graph_id']}", json={"name": "Other", "nodes": [store]})
+    await script.call("A version was saved since", "POST", f"{path}:publish", {"etag": old["etag"]})
+    script.compare(GOLDEN)
 
 
 async def test_drafts_of_others_do_not_exist(host: Host, http: httpx.AsyncClient, make_user: Callable[[], Awaitable[User]]) -> None:

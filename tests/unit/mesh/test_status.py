@@ -4,10 +4,12 @@ import json
 
 import pytest
 from google.rpc import error_details_pb2 as details
+from treadle.graph.v1.draft_service_pb2 import Draft, DraftConflict
+from treadle.graph.v1.graph_service_pb2 import Graph, Node
 
 from mesh import errors
-from mesh.errors import Code, TreadleError, Violation
-from mesh.status import from_status, to_json, to_status
+from mesh.errors import Code, Detail, TreadleError, Violation
+from mesh.status import MAX_STATUS_BYTES, from_status, to_json, to_status
 
 KINDS = [
     errors.InvalidArgumentError,
@@ -74,3 +76,21 @@ def test_json_names_fields_and_delays() -> None:
     assert shown["BadRequest"]["field_violations"] == [{"field": "x.y", "description": "too long"}]
     assert shown["RetryInfo"]["retry_delay"] == "1.500s"
     assert shown["QuotaFailure"]["violations"][0]["description"] == "Too much."
+
+
+@pytest.mark.parametrize("size", [10, 100_000])
+def test_a_detail_of_its_own_is_whole_in_json_and_fits_into_trailers(size: int) -> None:
+    node = Node(id="a")
+    node.input_default.json = '{"z":1,"a":"' + "x" * size + '"}'
+    whole = DraftConflict(stored=Draft(etag="1-a", graph=Graph(nodes=[node])))
+    brief = DraftConflict(stored=Draft(etag="1-a"), is_shortened=True)
+    error = errors.EtagMismatchError("Changed.", detail=Detail(whole, brief))
+    (_, shown) = json.loads(to_json(error))["details"]
+    assert shown["@type"] == "type.googleapis.com/treadle.graph.v1.DraftConflict"
+    assert list(shown["stored"]["graph"]["nodes"][0]["input_default"]) == ["z", "a"]
+    status = to_status(error)
+    found = DraftConflict()
+    assert status.details[1].Unpack(found)
+    assert found == (whole if size < MAX_STATUS_BYTES else brief)
+    assert status.ByteSize() < 2 * MAX_STATUS_BYTES
+    assert from_status(status).reason == "ETAG_MISMATCH"
