@@ -33,6 +33,7 @@ td, th { text-align: left; padding: .2rem 1.2rem .2rem 0; vertical-align: top }
 <tr><td>Keys that verify access tokens</td><td><a href="/.well-known/jwks.json">/.well-known/jwks.json</a></td></tr>
 <tr><td>Your profile</td><td><code>GET /v1/users/me</code></td></tr>
 <tr><td>Graphs</td><td><code>/v1/graphs</code>; import with <code>POST /v1/graphs:import</code></td></tr>
+<tr><td>Drafts of graphs</td><td><code>/v1/drafts</code></td></tr>
 <tr><td>Blocks</td><td><code>/v1/blocks</code></td></tr>
 <tr><td>Executions</td><td><code>POST /v1/executions</code>; <code>GET /v1/executions/{id}:watch</code> streams its events</td></tr>
 <tr><td>Live events</td><td>WebSocket <code>/v1/ws</code>; browsers get a ticket by <code>POST /v1/ws-tickets</code></td></tr>

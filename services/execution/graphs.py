@@ -7,6 +7,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from treadle.graph.v1 import graph_service_pb2 as pb
@@ -60,7 +61,6 @@ class Graphs:
         self._clients = clients
         self._repository = repository
         self._registry = registry
-        self._stub: Any = None
         # Compiled versions, and until when (on the monotonic clock) an owner's named version is taken to be there.
         self._kept: OrderedDict[tuple[str, int], _Kept] = OrderedDict()
         self._trusted: OrderedDict[tuple[str, str, int], float] = OrderedDict()
@@ -81,8 +81,7 @@ class Graphs:
 
         Raises NotFoundError (DRAFT_NOT_FOUND), AbortedError (DRAFT_CHANGED), InvalidArgumentError (GRAPH_INVALID), UnavailableError.
         """
-        stub: Any = DraftServiceStub(self._clients.channel("graph"))
-        answer = await stub.ResolveDraft(ResolveDraftRequest(graph_id=graph_id, revision=revision))
+        answer = await self._draft_service.ResolveDraft(ResolveDraftRequest(graph_id=graph_id, revision=revision))
         # By its content: what was kept once serves all runs of it, and a later draft is another graph.
         found, real_id = answer.graph, answer.graph.id
         found.id = draft_id(real_id, answer.revision)
@@ -95,7 +94,7 @@ class Graphs:
         key = graph_id, version
         kept = self._kept.get(key)
         if kept is None or time.monotonic() > self._trusted.get((owner_id, *key), 0.0):
-            answer = await self._graph_service().GetGraph(pb.GetGraphRequest(graph_id=graph_id, version=version))
+            answer = await self._graph_service.GetGraph(pb.GetGraphRequest(graph_id=graph_id, version=version))
             kept = await self._keep(owner_id, answer.graph, answer.graph.id)
             self._trusted[owner_id, graph_id, kept.graph.version] = time.monotonic() + TRUST_S
             while len(self._trusted) > MAX_KEPT:
@@ -147,10 +146,13 @@ class Graphs:
             raise graph_invalid(missing)
         return active
 
+    @cached_property
     def _graph_service(self) -> Any:
-        if self._stub is None:
-            self._stub = GraphServiceStub(self._clients.channel("graph"))
-        return self._stub
+        return GraphServiceStub(self._clients.channel("graph"))
+
+    @cached_property
+    def _draft_service(self) -> Any:
+        return DraftServiceStub(self._clients.channel("graph"))
 
 
 def _calls(plan: Plan) -> Iterator[tuple[str, str, int]]:

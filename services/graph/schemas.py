@@ -34,8 +34,10 @@ def _schema(graph: Graph, catalogue: Catalogue, kind: str) -> dict[str, Any]:
 def _nodes(graph: Graph, catalogue: Catalogue, kind: str) -> Iterator[tuple[BlockView, dict[str, Any]]]:
     for node in graph.nodes:
         block = catalogue.get(node.block_id)
+        if block is None or block.type != kind:
+            continue
         constants = node.constants
-        if block is not None and block.type == kind and constants and constants.get("name") is not None:
+        if constants and constants.get("name") is not None:
             yield block, constants
 
 
