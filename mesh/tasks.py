@@ -5,11 +5,11 @@ caller goes on as if nothing had been said. So a cancelled task that does not en
 """
 
 import asyncio
+import logging
 from typing import Any
 
-from mesh.logs import get_logger
-
-_log = get_logger("mesh.tasks")
+# Not ours: the supervisor does without all that ours needs.
+_log = logging.getLogger(__name__)
 
 # Long enough for what a task does at its end.
 ASK_AGAIN_S = 1.0
@@ -26,7 +26,7 @@ async def end(*tasks: "asyncio.Task[Any]", ask_again_s: float = ASK_AGAIN_S, tri
             task.cancel()
         _, pending = await asyncio.wait(pending, timeout=ask_again_s)
     for task in pending:
-        _log.error("task_left", task=task.get_name())
+        _log.error("task %s does not end", task.get_name())
     for task in set(tasks) - pending:
         if not task.cancelled():
             # Whoever wants it has it already; asyncio would call it unnoticed.
