@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
+from google.protobuf.message import Message
+
 from mesh.contract import Method
 from mesh.errors import TreadleError
 
@@ -45,6 +47,9 @@ class Call:
     request_id: str = ""
     caller: Caller = ANONYMOUS
     late: TreadleError | None = None
+    # The message, once it has been read, and what a unary handler answered.
+    request: Message | None = None
+    response: Message | None = None
     # Headers for the response, such as `etag`; both doors send them (as initial metadata over gRPC).
     response_headers: dict[str, str] = field(default_factory=dict)
 

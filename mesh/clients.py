@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError, Message
 from google.rpc.status_pb2 import Status
 
 from mesh import errors
-from mesh.call import current_call
+from mesh.call import FORWARDED_FOR, current_call
 from mesh.chain.auth import ON_BEHALF_OF
 from mesh.chain.deadline import exceeded
 from mesh.chain.request_id import HEADER as REQUEST_ID
@@ -99,6 +99,8 @@ class Clients:
         call = current_call.get()
         if call is not None:
             pairs.append((REQUEST_ID, call.request_id))
+            if call.source_address:
+                pairs.append((FORWARDED_FOR, call.source_address))
             if call.caller.bearer:
                 pairs.append(("authorization", f"Bearer {call.caller.bearer}"))
             if call.caller.actor_id:

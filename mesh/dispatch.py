@@ -51,7 +51,7 @@ class Dispatcher:
         try:
             with self._deadlines.within(call):
                 request = await self._enter(call, read, leaves)
-                response = await cast(UnaryHandler, self._handlers[call.method.full_name])(request, call)
+                response = call.response = await cast(UnaryHandler, self._handlers[call.method.full_name])(request, call)
         except BaseException as raised:
             error = _leave(leaves, raised)
             if error is None or error is raised:
@@ -114,7 +114,7 @@ class Dispatcher:
             leave = await enter(call)
             if leave is not None:
                 leaves.append(leave)
-        request = await read()
+        request = call.request = await read()
         for check in self._checks:
             check(call, request)
         return request

@@ -12,6 +12,7 @@ from importlib.metadata import entry_points
 from nats.aio.client import Client
 from starlette.types import ASGIApp
 
+from mesh.audit import Records, recording
 from mesh.chain.element import Link
 from mesh.chain.order import standard_chain
 from mesh.clients import Clients
@@ -110,10 +111,11 @@ async def hosted(services: Sequence[Service], settings: Settings) -> AsyncIterat
         sock, http_address = bind(settings.http_address)
         stack.callback(sock.close)
         clients.set_default_target(grpc_address)
+        records = await stack.enter_async_context(recording(resources.bus, metrics))
         running = [await stack.enter_async_context(service.build(resources.for_workload(service.name))) for service in services]
         dispatcher = Dispatcher(
             {full_name: servicer for item in running for full_name, servicer in item.servicers.items()},
-            _chain(settings, metrics, tracing, resources.bearers),
+            _chain(settings, metrics, tracing, resources.bearers, records),
         )
         clients.serve_here(dispatcher)
         bearers = resources.bearers
@@ -144,13 +146,14 @@ async def _drain(settings: Settings, health: Health, dispatcher: Dispatcher, grp
     await asyncio.gather(grpc_door.stop(settings.drain_s), http_server.stop())
 
 
-def _chain(settings: Settings, metrics: Metrics, tracing: Tracing, bearers: Bearers) -> list[Link]:
+def _chain(settings: Settings, metrics: Metrics, tracing: Tracing, bearers: Bearers, records: Records) -> list[Link]:
     return standard_chain(
         settings,
         metrics=metrics,
         tracing=tracing,
         users=bearers,
         services=ServiceTokens.from_settings(settings),
+        records=records,
         violations=violations,
     )
 

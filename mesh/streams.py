@@ -23,12 +23,30 @@ DEAD_LETTERS = "TREADLE_DEAD_LETTERS"
 DEAD_LETTER_SUBJECTS = "treadle.dead.>"
 DEAD_LETTER_RUN = "treadle.dead.run"
 
+
+def dead_subject(durable: str) -> str:
+    """Where a message goes that a consumer cannot handle."""
+    return f"treadle.dead.{durable}"
+
+
 # What people are to be told, until it is mailed.
 NOTIFICATIONS = "TREADLE_NOTIFICATIONS"
 NOTIFICATION_SUBJECTS = "treadle.notification.>"
 MAIL_SUBJECT = "treadle.notification.mail"
 NOTIFICATIONS_MAX_AGE_S = 3 * 86400.0
 NOTIFICATIONS_MAX_BYTES = 64 * 1024 * 1024
+
+# What services tell each other after a commit, from their outboxes: `treadle.event.<service>.<name>`.
+DOMAIN_EVENTS = "TREADLE_EVENTS"
+DOMAIN_EVENT_SUBJECTS = "treadle.event.>"
+DOMAIN_EVENTS_MAX_AGE_S = 30 * 86400.0
+DOMAIN_EVENTS_MAX_BYTES = 256 * 1024 * 1024
+
+# Who did what, on its way into the audit log: batches of records, one JSON object per line.
+AUDIT = "TREADLE_AUDIT"
+AUDIT_SUBJECTS = "treadle.audit.>"
+AUDIT_RECORDS = "treadle.audit.records"
+AUDIT_MAX_BYTES = 1024 * 1024 * 1024
 
 # Core subject, no stream: ids of executions to stop.
 CONTROL_CANCEL = "treadle.control.cancel"
@@ -41,6 +59,7 @@ EVENTS_MAX_BYTES = 64 * 1024 * 1024
 DEAD_LETTERS_MAX_AGE_S = 30 * 86400.0
 DEAD_LETTERS_MAX_BYTES = 64 * 1024 * 1024
 # Messages with an id seen within this time are dropped.
+MESSAGE_ID = "Nats-Msg-Id"
 DEDUPLICATE_S = 120.0
 
 
@@ -80,6 +99,25 @@ STREAMS = (
         max_age=NOTIFICATIONS_MAX_AGE_S,
         max_bytes=NOTIFICATIONS_MAX_BYTES,
         discard=DiscardPolicy.OLD,
+        duplicate_window=DEDUPLICATE_S,
+    ),
+    StreamConfig(
+        name=DOMAIN_EVENTS,
+        subjects=[DOMAIN_EVENT_SUBJECTS],
+        storage=StorageType.FILE,
+        max_age=DOMAIN_EVENTS_MAX_AGE_S,
+        max_bytes=DOMAIN_EVENTS_MAX_BYTES,
+        discard=DiscardPolicy.OLD,
+        duplicate_window=DEDUPLICATE_S,
+    ),
+    StreamConfig(
+        name=AUDIT,
+        subjects=[AUDIT_SUBJECTS],
+        # Gone once it is in the log. A full stream refuses what is new instead of losing what it has: who waits for a record is told.
+        retention=RetentionPolicy.WORK_QUEUE,
+        storage=StorageType.FILE,
+        max_bytes=AUDIT_MAX_BYTES,
+        discard=DiscardPolicy.NEW,
         duplicate_window=DEDUPLICATE_S,
     ),
     StreamConfig(

@@ -59,6 +59,7 @@ class Auth:
         service_token = call.metadata.get(SERVICE_TOKEN, "")
         workload = self._services.verify(service_token) if service_token else EDGE
         if not method.is_open_to(workload):
+            call.caller = Caller(workload=workload)
             raise _denied("This method is not open to you.", "CALLER_NOT_ALLOWED", method, workload=workload)
         bearer = _bearer(call.metadata.get(AUTHORIZATION, ""))
         if method.is_public:
@@ -67,7 +68,8 @@ class Auth:
         elif bearer:
             caller = await self._user(call, workload, bearer)
             user_id = call.metadata.get(ON_BEHALF_OF, "")
-            call.caller = self._on_behalf(caller, user_id, method) if user_id else caller
+            if user_id:
+                call.caller = self._on_behalf(caller, user_id, method)
         elif workload == EDGE:
             raise UnauthenticatedError("An access token is needed.", reason="TOKEN_MISSING")
         else:
@@ -76,13 +78,16 @@ class Auth:
 
     async def _user(self, call: Call, workload: str, bearer: str) -> Caller:
         method, claims = call.method, await self._users.verify(bearer)
+        # Said before the verdict: who was refused is worth knowing.
+        caller = Caller(claims.user_id, claims.email, claims.scopes, workload, bearer, session_id=claims.session_id)
+        call.caller = caller
         missing = method.scopes - claims.scopes
         if missing:
             scopes = " ".join(sorted(missing))
             raise _denied(f"The access token does not grant: {scopes}.", "SCOPE_MISSING", method, scopes=scopes)
         if method.is_server_streaming:
             _end_with_token(call, claims.expires_at)
-        return Caller(claims.user_id, claims.email, claims.scopes, workload, bearer, session_id=claims.session_id)
+        return caller
 
     def _on_behalf(self, actor: Caller, user_id: str, method: Method) -> Caller:
         if IMPERSONATE_SCOPE not in actor.scopes:

@@ -4,8 +4,10 @@ from collections.abc import Callable, Sequence
 
 from google.protobuf.message import Message
 
+from mesh.audit import TakesRecords
 from mesh.chain.access_log import AccessLog
 from mesh.chain.admission import Admission
+from mesh.chain.audit import Audit, Witness
 from mesh.chain.auth import Auth, VerifiesServices, VerifiesUsers
 from mesh.chain.deadline import Deadline
 from mesh.chain.element import Link
@@ -24,8 +26,10 @@ ORDER = (
     "errors",  # nothing unmapped escapes
     "telemetry",  # sees the final code; outside of auth, so that refusals count
     "access_log",  # likewise
+    "audit",  # outside of auth, so that refusals are recorded
     "deadline",  # what nobody waits for costs nothing more
     "auth",  # who is it
+    "witness",  # writes down who acts for whom, before anything is done
     "admission",  # after auth, so that the tenant is known
     # Only now the message is read: strangers cost nothing, and the slow and the malformed are counted and logged.
     "validate",  # what the contract demands
@@ -40,16 +44,19 @@ def standard_chain(
     tracing: Tracing,
     users: VerifiesUsers,
     services: VerifiesServices,
+    records: TakesRecords,
     violations: Callable[[Message], Sequence[Violation]],
 ) -> list[Link]:
-    """The chain of every process."""
+    """The chain of every process. `records` takes what is to be remembered of calls."""
     return [
         RequestId(),
         Errors(),
         Telemetry(metrics, tracing),
         AccessLog(),
+        Audit(records),
         Deadline(),
-        Auth(users, services),
+        Auth(users, services, is_recorded=True),
+        Witness(records),
         Admission(settings.max_concurrent_calls, settings.max_concurrent_streams),
         Validate(violations),
         Idempotency(),

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from mesh.chain.faults import translate
 from mesh.errors import UnavailableError
 from mesh.logs import get_logger
+from mesh.outbox import posting
 from mesh.resources import Resources
 from mesh.service import Running, Service
 from mesh.settings import Settings
@@ -25,12 +26,10 @@ from services.auth.oidc import OidcDesk, open_providers
 from services.auth.oidc_login import LoginSeal
 from services.auth.oidc_servicer import OidcServicer
 from services.auth.passwords import Passwords
-from services.auth.post import posting
 from services.auth.repository.accounts import Accounts
 from services.auth.repository.api_keys import ApiKeys
 from services.auth.repository.identities import Identities
 from services.auth.repository.links import Links
-from services.auth.repository.outbox import Outbox
 from services.auth.repository.sessions import Sessions
 from services.auth.repository.signing_keys import SigningKeys
 from services.auth.roles import OWNER_ROLES
@@ -55,7 +54,8 @@ async def build(resources: Resources) -> AsyncIterator[Running]:
     Raises SealError when the master key does not open them.
     """
     settings = resources.settings
-    engine = (await resources.database("auth")).engine
+    database = await resources.database("auth")
+    engine = database.engine
     seal, signing_keys = Seal(settings.master_key.get_secret_value()), SigningKeys(engine)
     ring = await _key_ring(signing_keys, seal, settings.access_token_ttl_s)
     accounts = await _accounts(engine, settings)
@@ -81,7 +81,7 @@ async def build(resources: Resources) -> AsyncIterator[Running]:
             accounts,
             Links(engine),
             signer=LinkSigner(settings.master_key.get_secret_value(), settings.public_url),
-            post=await stack.enter_async_context(posting(Outbox(engine), resources)),
+            post=await stack.enter_async_context(posting(database.pool, resources)),
             passwords=passwords,
             sign_in=sign_in,
             announce=announcer.announce,

@@ -7,12 +7,12 @@ import orjson
 
 from mesh.call import Caller
 from mesh.logs import get_logger
+from mesh.outbox import Post
 from mesh.streams import MAIL_SUBJECT
 from services.auth import errors
 from services.auth.account import Account, Client, normal_email
 from services.auth.link import LIFE_S, LinkSigner, NewLink, Purpose
 from services.auth.passwords import Passwords
-from services.auth.post import Post
 from services.auth.repository.accounts import Accounts
 from services.auth.repository.links import Links
 from services.auth.sign_in import Session, SignIn

@@ -22,6 +22,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from treadle.user.v1.user_service_pb2 import GetMeRequest, GetMeResponse, UpdateMeRequest, UpdateMeResponse, User
 from treadle.user.v1.user_service_pb2_grpc import UserServiceServicer, UserServiceStub, add_UserServiceServicer_to_server
 
+from mesh.audit import AuditRecord
 from mesh.call import Call
 from mesh.chain.element import Link
 from mesh.chain.order import standard_chain
@@ -68,6 +69,14 @@ class _Handlers:
         return UpdateMeResponse()
 
 
+class _Nowhere:
+    def add(self, _: AuditRecord) -> None:
+        pass
+
+    async def write(self, _: AuditRecord) -> None:
+        pass
+
+
 def _chain(tracing: Tracing) -> list[Link]:
     return standard_chain(
         Settings(),
@@ -75,6 +84,7 @@ def _chain(tracing: Tracing) -> list[Link]:
         tracing=tracing,
         users=_Known(),
         services=ServiceTokens(b"k" * 32),
+        records=_Nowhere(),
         violations=violations,
     )
 

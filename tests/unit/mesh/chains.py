@@ -6,11 +6,13 @@ from typing import Any
 from google.protobuf.message import Message
 from opentelemetry.sdk.trace.export import SpanExporter
 
+from mesh.audit import AuditRecord
+from mesh.chain.auth import IMPERSONATE_SCOPE
 from mesh.chain.element import Link
 from mesh.chain.order import standard_chain
 from mesh.contract import Method, methods
 from mesh.dispatch import Dispatcher, Read
-from mesh.errors import UnauthenticatedError, Violation
+from mesh.errors import UnauthenticatedError, UnavailableError, Violation
 from mesh.identity.access_token import AccessClaims
 from mesh.identity.service_token import ServiceTokens
 from mesh.metrics import Metrics
@@ -55,7 +57,28 @@ def nothing_wrong(_: Message) -> Sequence[Violation]:
     return ()
 
 
-def chain(metrics: Metrics | None = None, exporter: SpanExporter | None = None, **limits: Any) -> list[Link]:
+class KeptRecords:
+    """Keeps audit records; writes none while `is_away`."""
+
+    def __init__(self) -> None:
+        self.added: list[AuditRecord] = []
+        self.written: list[AuditRecord] = []
+        self.is_away = False
+
+    def add(self, record: AuditRecord) -> None:
+        """Keeps it."""
+        self.added.append(record)
+
+    async def write(self, record: AuditRecord) -> None:
+        """Keeps it, or raises UnavailableError."""
+        if self.is_away:
+            raise UnavailableError("Away.", reason="AUDIT_UNAVAILABLE")
+        self.written.append(record)
+
+
+def chain(
+    metrics: Metrics | None = None, exporter: SpanExporter | None = None, records: KeptRecords | None = None, **limits: Any
+) -> list[Link]:
     """The standard chain; `good` is a token with all scopes."""
     settings = Settings(trace_sample_ratio=1.0, **limits)
     tracing = make_tracing(settings, "test", exporter) if exporter is not None else Tracing(0.0, None)
@@ -63,8 +86,9 @@ def chain(metrics: Metrics | None = None, exporter: SpanExporter | None = None, 
         settings,
         metrics=metrics or Metrics(),
         tracing=tracing,
-        users=KnownUsers(good=claims(*ALL_SCOPES), poor=claims("nothing:read")),
+        users=KnownUsers(good=claims(*ALL_SCOPES, IMPERSONATE_SCOPE), poor=claims("nothing:read")),
         services=ServiceTokens(SERVICE_KEY),
+        records=records or KeptRecords(),
         violations=nothing_wrong,
     )
 

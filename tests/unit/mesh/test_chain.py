@@ -35,7 +35,8 @@ async def ok(_: Message, __: Call) -> Message:
 
 def test_the_order_is_the_documented_one() -> None:
     assert tuple(element.name for element in chain()) == ORDER
-    assert ORDER == ("request_id", "errors", "telemetry", "access_log", "deadline", "auth", "admission", "validate", "idempotency")
+    outer = ("request_id", "errors", "telemetry", "access_log", "audit", "deadline")
+    assert (*outer, "auth", "witness", "admission", "validate", "idempotency") == ORDER
 
 
 def test_every_method_has_its_policy() -> None:

@@ -1,0 +1,127 @@
+"""What the chain remembers of calls."""
+
+from typing import Any
+
+import orjson
+import pytest
+from google.protobuf.message import Message
+from treadle.auth.v1.session_service_pb2 import SetRolesRequest, SetRolesResponse
+from treadle.execution.v1.execution_service_pb2 import CreateExecutionRequest, CreateExecutionResponse, Execution
+from treadle.user.v1.user_service_pb2 import GetMeResponse
+
+from mesh import errors
+from mesh.audit import BEGUN, AuditRecord
+from mesh.call import Call
+from mesh.chain.auth import ON_BEHALF_OF
+from mesh.contract import Method, methods
+from mesh.dispatch import Dispatcher
+from mesh.ids import uuid7
+from tests.unit.mesh.chains import CREATE, GET_ME, LOGIN, Handlers, KeptRecords, chain, given
+
+GOOD = {"authorization": "Bearer good", "x-request-id": "r-1", "x-forwarded-for": "6.6.6.6, 10.0.0.9"}
+SET_ROLES = methods()["/treadle.auth.v1.SessionService/SetRoles"]
+
+
+async def run(method: Method, handler: Any, request: Message, metadata: dict[str, str], records: KeptRecords) -> None:
+    dispatcher = Dispatcher({method.service: Handlers(**{method.handler: handler})}, chain(records=records))
+    await dispatcher.unary(dispatcher.new_call(method, metadata), given(request))
+
+
+async def made(_: Message, __: Call) -> Message:
+    return CreateExecutionResponse(execution=Execution(id="e-1"))
+
+
+async def read(_: Message, __: Call) -> Message:
+    return GetMeResponse()
+
+
+async def test_a_change_is_recorded_with_who_what_where_and_how_it_ended() -> None:
+    records = KeptRecords()
+    await run(CREATE, made, CreateExecutionRequest(graph_id="g-1"), GOOD, records)
+    [record] = records.added
+    assert (record.actor_id, record.user_id, record.workload) == ("u1", "u1", "edge")
+    assert (record.service, record.method) == ("treadle.execution.v1.ExecutionService", "CreateExecution")
+    assert (record.code, record.reason) == ("OK", "")
+    assert record.resources == {"graph_id": "g-1", "execution_id": "e-1"}
+    assert (record.source_address, record.request_id) == ("10.0.0.9", "r-1")
+    assert not records.written
+
+
+async def test_an_id_in_the_answer_is_recorded() -> None:
+    async def handler(_: Message, __: Call) -> Message:
+        return SetRolesResponse(user_id="u2")
+
+    records = KeptRecords()
+    await run(SET_ROLES, handler, SetRolesRequest(email="a@example.com"), GOOD, records)
+    assert records.added[0].resources == {"user_id": "u2"}
+    assert b"example.com" not in records.added[0].line()
+
+
+async def test_reads_are_not_recorded() -> None:
+    records = KeptRecords()
+    await run(GET_ME, read, GET_ME.request_type(), GOOD, records)
+    assert not records.added
+
+
+async def test_a_change_that_failed_is_recorded_with_its_reason() -> None:
+    async def handler(_: Message, __: Call) -> Message:
+        raise errors.NotFoundError("No.", reason="GRAPH_NOT_FOUND")
+
+    records = KeptRecords()
+    with pytest.raises(errors.NotFoundError):
+        await run(CREATE, handler, CreateExecutionRequest(graph_id="g-1"), GOOD, records)
+    assert (records.added[0].code, records.added[0].reason) == ("NOT_FOUND", "GRAPH_NOT_FOUND")
+
+
+async def test_a_refusal_is_recorded_with_who_was_refused_also_of_a_read() -> None:
+    records = KeptRecords()
+    with pytest.raises(errors.PermissionDeniedError):
+        await run(GET_ME, read, GET_ME.request_type(), {"authorization": "Bearer poor"}, records)
+    assert [(record.actor_id, record.code, record.reason) for record in records.added] == [("u1", "PERMISSION_DENIED", "SCOPE_MISSING")]
+
+
+async def test_strangers_cannot_fill_the_log_but_failed_sign_ins_are_in_it() -> None:
+    async def handler(_: Message, __: Call) -> Message:
+        raise errors.UnauthenticatedError("No.", reason="INVALID_CREDENTIALS")
+
+    records = KeptRecords()
+    with pytest.raises(errors.UnauthenticatedError):
+        await run(CREATE, made, CreateExecutionRequest(), {}, records)
+    assert not records.added
+    with pytest.raises(errors.UnauthenticatedError):
+        await run(LOGIN, handler, LOGIN.request_type(), {}, records)
+    assert [record.reason for record in records.added] == ["INVALID_CREDENTIALS"]
+
+
+class TestActingForSomebody:
+    """It is written down before it happens, and how it ended after."""
+
+    async def test_the_record_is_there_before_the_handler_runs(self) -> None:
+        records, other, seen = KeptRecords(), uuid7(), list[AuditRecord]()
+
+        async def handler(_: Message, __: Call) -> Message:
+            seen.extend(records.written)
+            return GetMeResponse()
+
+        await run(GET_ME, handler, GET_ME.request_type(), {**GOOD, ON_BEHALF_OF: other}, records)
+        assert [(record.code, record.actor_id, record.user_id) for record in seen] == [(BEGUN, "u1", other)]
+        assert [(record.code, record.actor_id, record.user_id) for record in records.added] == [("OK", "u1", other)]
+
+    async def test_what_cannot_be_recorded_does_not_happen(self) -> None:
+        records, happened = KeptRecords(), list[int]()
+        records.is_away = True
+
+        async def handler(_: Message, __: Call) -> Message:
+            happened.append(1)
+            return GetMeResponse()
+
+        with pytest.raises(errors.UnavailableError) as caught:
+            await run(GET_ME, handler, GET_ME.request_type(), {**GOOD, ON_BEHALF_OF: uuid7()}, records)
+        assert caught.value.reason == "AUDIT_UNAVAILABLE"
+        assert not happened
+
+
+def test_a_record_is_one_line_of_sorted_json() -> None:
+    line = AuditRecord("a", "u", "", "edge", "s", "m", {"x_id": "1\n"}, "OK", "", "", "r").line()
+    assert b"\n" not in line
+    assert list(orjson.loads(line)) == sorted(orjson.loads(line))
