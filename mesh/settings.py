@@ -42,6 +42,10 @@ class Settings(BaseSettings):
     owner_email: str = Field("", description="Address of an account that is an administrator from its start; register it first")
     refresh_token_ttl_s: int = Field(30 * 86400, ge=60, description="Life of a refresh token")
 
+    retention_audit_days: int = Field(365, ge=0, description="Age at which audit records are forgotten; 0 is never")
+    retention_executions_days: int = Field(0, ge=0, description="Age, since their end, at which executions are forgotten; 0 is never")
+    retention_sessions_days: int = Field(30, ge=0, description="Age, since their end, at which sign-ins are forgotten; 0 is never")
+
     edge_cors_origins: str = Field("", description="Origins of pages that may call, such as `https://*.app.example`; local ones when empty")
     edge_tls_listen: str = Field("", description="host:port where the edge speaks TLS, beside its plain port")
     edge_tls_certificate: Path | None = Field(None, description="PEM chain of the edge; replace it by moving a new file over it")

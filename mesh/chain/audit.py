@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 
-from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from mesh.audit import BEGUN, AuditRecord, TakesRecords
@@ -15,6 +15,7 @@ from mesh.errors import Code, TreadleError
 # No resource: the key that makes a repeat safe.
 _NO_RESOURCE = "request_id"
 _SUFFIX = "_id"
+_MAX_CHARS = 100
 
 # Gives the id of a resource that a message names; empty when it names none.
 Read = Callable[[Message], str]
@@ -72,7 +73,7 @@ def record_of(call: Call, code: str, reason: str = "") -> AuditRecord:
         resources=_resources(call),
         code=code,
         reason=reason,
-        source_address=call.source_address,
+        source_address=_storable(call.source_address),
         request_id=call.request_id,
     )
 
@@ -106,9 +107,15 @@ def _readers_of(method: Method) -> tuple[dict[str, Read], dict[str, Read]]:
     for field in method.response_descriptor.fields:
         if field.message_type is not None and not field.is_repeated and _is_text(field.message_type.fields_by_name.get("id")):
             made[field.name + _SUFFIX] = partial(_inner_id, field.name)
-    made |= {field.name: partial(_text, field.name) for field in method.response_descriptor.fields if _names_resource(field)}
-    asked: dict[str, Read] = {field.name: partial(_text, field.name) for field in method.request_descriptor.fields if _names_resource(field)}
+    made |= _named(method.response_descriptor)
+    asked: dict[str, Read] = {
+        field.name: partial(_text, field.name) for field in method.request_descriptor.fields if _names_resource(field)
+    }
     return made, asked
+
+
+def _named(message: Descriptor) -> dict[str, Read]:
+    return {field.name: partial(_text, field.name) for field in message.fields if _names_resource(field)}
 
 
 def _names_resource(field: FieldDescriptor) -> bool:
@@ -120,10 +127,13 @@ def _is_text(field: FieldDescriptor | None) -> bool:
 
 
 def _text(name: str, message: Message) -> str:
-    value: str = getattr(message, name)
-    return value
+    return _storable(getattr(message, name, ""))
 
 
 def _inner_id(name: str, message: Message) -> str:
-    value: str = getattr(message, name).id
-    return value
+    return _storable(getattr(getattr(message, name, None), "id", ""))
+
+
+def _storable(text: str) -> str:
+    """What clients make up is bounded, and has no character that the database cannot keep."""
+    return text[:_MAX_CHARS].replace("\0", "")

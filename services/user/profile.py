@@ -10,7 +10,7 @@ from functools import cache
 from zoneinfo import available_timezones
 
 from mesh.call import Caller
-from mesh.errors import InvalidArgumentError, UnauthenticatedError, Violation
+from mesh.errors import InvalidArgumentError, NotFoundError, UnauthenticatedError, Violation
 
 DEFAULT_TIMEZONE = "UTC"
 # Fields that their owner may change.
@@ -68,6 +68,11 @@ def changes(user: Mapping[str, str], mask: Sequence[str], email: str) -> dict[st
             violations=[Violation("user.timezone", "must be an IANA name such as Europe/Berlin")],
         )
     return result
+
+
+def profile_not_found() -> NotFoundError:
+    """Nobody has such a profile, or none yet."""
+    return NotFoundError("There is no such profile.", reason="PROFILE_NOT_FOUND")
 
 
 @cache

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Uuid, bindparam, func, select
+from sqlalchemy import Uuid, bindparam, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -16,6 +16,9 @@ _BY_ID = select(profile).where(profile.c.id == bindparam("id", type_=Uuid))
 _INSERT = insert(profile)
 # Changes nothing, but returns the row also when somebody else has just made it.
 _CREATE = _INSERT.on_conflict_do_update(index_elements=[profile.c.id], set_={"id": _INSERT.excluded.id}).returning(profile)
+_UPDATE = (
+    update(profile).where(profile.c.id == bindparam("target", type_=Uuid)).values(update_time=func.clock_timestamp()).returning(profile)
+)
 
 
 class Repository:
@@ -32,14 +35,17 @@ class Repository:
                 row = (await connection.execute(_CREATE, _values(new))).one()
         return _profile(row)
 
-    async def update(self, new: NewProfile, changes: Mapping[str, str]) -> Profile:
-        """Changes the profile, which is made first when there is none yet."""
-        statement = _INSERT.on_conflict_do_update(
-            index_elements=[profile.c.id], set_={**changes, "update_time": func.clock_timestamp()}
-        ).returning(profile)
+    async def find(self, user_id: str) -> Profile | None:
+        """The profile, if there is one."""
+        async with self._engine.connect() as connection:
+            row = (await connection.execute(_BY_ID, {"id": UUID(user_id)})).one_or_none()
+        return _profile(row) if row else None
+
+    async def update(self, user_id: str, changes: Mapping[str, str]) -> Profile | None:
+        """Changes the profile, if there is one."""
         async with self._engine.begin() as connection:
-            row = (await connection.execute(statement, _values(new) | dict(changes))).one()
-        return _profile(row)
+            row = (await connection.execute(_UPDATE.values(changes), {"target": UUID(user_id)})).one_or_none()
+        return _profile(row) if row else None
 
 
 def _values(new: NewProfile) -> dict[str, Any]:

@@ -3,8 +3,8 @@
 from google.protobuf.timestamp_pb2 import Timestamp
 from treadle.user.v1.user_service_pb2 import GetMeRequest, GetMeResponse, UpdateMeRequest, UpdateMeResponse, User
 
-from mesh.call import Call
-from services.user.profile import MUTABLE, Profile, changes, claimed
+from mesh.call import Call, Caller
+from services.user.profile import MUTABLE, Profile, changes, claimed, profile_not_found
 from services.user.repository import Repository
 
 
@@ -16,16 +16,27 @@ class UserServicer:
 
     async def get_me(self, request: GetMeRequest, call: Call) -> GetMeResponse:
         """The caller's profile; the first call makes it."""
-        profile = await self._repository.get_or_create(claimed(call.caller))
-        return GetMeResponse(user=_message(profile))
+        return GetMeResponse(user=_message(await self._profile(call.caller)))
 
     async def update_me(self, request: UpdateMeRequest, call: Call) -> UpdateMeResponse:
         """Changes the caller's profile."""
         mask = list(request.update_mask.paths)
-        wanted = changes({name: getattr(request.user, name) for name in MUTABLE}, mask, call.caller.email)
-        new = claimed(call.caller)
-        profile = await (self._repository.update(new, wanted) if wanted else self._repository.get_or_create(new))
-        return UpdateMeResponse(user=_message(profile))
+        profile = await self._profile(call.caller)
+        wanted = changes({name: getattr(request.user, name) for name in MUTABLE}, mask, profile.email)
+        changed = await self._repository.update(profile.id, wanted) if wanted else profile
+        if changed is None:
+            raise profile_not_found()
+        return UpdateMeResponse(user=_message(changed))
+
+    async def _profile(self, caller: Caller) -> Profile:
+        """The caller's profile, made when there is none."""
+        if not caller.actor_id:
+            return await self._repository.get_or_create(claimed(caller))
+        # The token describes the administrator: nothing can be made of that.
+        found = await self._repository.find(caller.user_id)
+        if found is None:
+            raise profile_not_found()
+        return found
 
 
 def _message(profile: Profile) -> User:

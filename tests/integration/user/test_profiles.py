@@ -41,14 +41,14 @@ async def test_first_reads_at_once_make_one_profile(repository: Repository) -> N
 async def test_an_update_changes_only_what_it_names(repository: Repository) -> None:
     new = _somebody()
     made = await repository.get_or_create(new)
-    changed = await repository.update(new, {"timezone": "Europe/Berlin"})
+    changed = await repository.update(new.id, {"timezone": "Europe/Berlin"})
+    assert changed is not None
     assert (changed.display_name, changed.timezone, changed.create_time) == ("Ann", "Europe/Berlin", made.create_time)
     assert changed.update_time > made.update_time
     assert await repository.get_or_create(new) == changed
 
 
-async def test_an_update_may_come_before_the_first_read(repository: Repository) -> None:
+async def test_what_is_not_there_is_neither_found_nor_changed(repository: Repository) -> None:
     new = _somebody()
-    changed = await repository.update(new, {"display_name": "Anna"})
-    assert (changed.display_name, changed.timezone) == ("Anna", "UTC")
-    assert await repository.get_or_create(new) == changed
+    assert await repository.update(new.id, {"display_name": "Anna"}) is None
+    assert await repository.find(new.id) is None
