@@ -61,6 +61,8 @@ class Method:
     example: str = ""
     takes_if_match: bool = False
     cookie: str = ""
+    # Of a stream of bytes: what they are together over REST.
+    media_type: str = ""
 
     @property
     def is_idempotent(self) -> bool:
@@ -153,6 +155,7 @@ def _read(descriptor: MethodDescriptor) -> Method:
         example=rest.example,
         takes_if_match=rest.if_match,
         cookie=rest.cookie,
+        media_type=rest.media_type,
     )
 
 

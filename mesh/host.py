@@ -16,6 +16,7 @@ from mesh.audit import Records, recording
 from mesh.chain.element import Link
 from mesh.chain.order import standard_chain
 from mesh.clients import Clients
+from mesh.contract import ContractError
 from mesh.dispatch import Dispatcher
 from mesh.grpc_door import GrpcDoor
 from mesh.health import Health, Watched
@@ -26,6 +27,8 @@ from mesh.identity.revocations import listening
 from mesh.identity.service_token import ServiceTokens
 from mesh.logs import configure, get_logger
 from mesh.metrics import Metrics
+from mesh.personal_data import SERVICE as PERSONAL_DATA
+from mesh.personal_data import PersonalData, PersonalDataServicer, erasing
 from mesh.resources import Resources
 from mesh.service import Running, Service
 from mesh.settings import Settings
@@ -113,8 +116,14 @@ async def hosted(services: Sequence[Service], settings: Settings) -> AsyncIterat
         clients.set_default_target(grpc_address)
         records = await stack.enter_async_context(recording(resources.bus, metrics))
         running = [await stack.enter_async_context(service.build(resources.for_workload(service.name))) for service in services]
+        held = _personal_data(services, running)
+        servicers = {full_name: servicer for item in running for full_name, servicer in item.servicers.items()}
+        if held:
+            servicers[PERSONAL_DATA] = PersonalDataServicer(held)
+        for name, data in held.items():
+            await stack.enter_async_context(erasing(resources.for_workload(name), name, data))
         dispatcher = Dispatcher(
-            {full_name: servicer for item in running for full_name, servicer in item.servicers.items()},
+            servicers,
             _chain(settings, metrics, tracing, resources.bearers, records),
         )
         clients.serve_here(dispatcher)
@@ -163,6 +172,13 @@ def _bus_client(resources: Resources) -> Callable[[], Awaitable[Client]]:
         return (await resources.bus()).nc
 
     return connect
+
+
+def _personal_data(services: Sequence[Service], running: Sequence[Running]) -> dict[str, PersonalData]:
+    silent = [service.name for service, item in zip(services, running, strict=True) if service.migrations and item.personal_data is None]
+    if silent:
+        raise ContractError(f"services with tables that do not say what they hold of people: {', '.join(silent)}")
+    return {service.name: item.personal_data for service, item in zip(services, running, strict=True) if item.personal_data is not None}
 
 
 def _only_app(running: Sequence[Running]) -> ASGIApp | None:

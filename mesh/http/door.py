@@ -105,7 +105,9 @@ class HttpDoor:
 
         call = self._dispatcher.new_call(route.method, headers)
         if route.method.is_server_streaming:
-            stream = StreamResponse(send, route.write, is_sse=SSE in headers.get("accept", ""))
+            media_type = route.method.media_type
+            is_sse = not media_type and SSE in headers.get("accept", "")
+            stream = StreamResponse(send, route.write, is_sse=is_sse, media_type=media_type)
             await stream.run(self._dispatcher, call, read, body.client_gone)
         else:
             await self._serve_unary(route, call, read, body, send, is_head=is_head)

@@ -120,6 +120,9 @@ class Operations:
         field = descriptor.fields_by_name[rule.response_body] if rule.response_body else None
         schema = self._schemas.field(field) if field else self._schemas.message(descriptor)
         example = sample_of(field) if field else sample(descriptor)
+        if method.media_type:
+            content = {method.media_type: {"schema": {"type": "string", "contentMediaType": method.media_type}}}
+            return {"description": "All of it.", "headers": _named(["x-request-id"]), "content": content}
         if method.is_server_streaming:
             return _stream(schema, example)
         headers = ["x-request-id", *(["etag"] if _is_cacheable(method, rule) else [])]

@@ -1,6 +1,6 @@
 """One REST route: from the parts of an HTTP request to the request message, and from the response to bytes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -43,7 +43,7 @@ class Route:
             raise ContractError(f"{method.full_name} has no REST route")
         descriptor = method.request_descriptor
         self.method = method
-        self.write = response_writer(method.response_descriptor, rule.response_body)
+        self.write = _bytes_of(rule.response_body) if method.media_type else response_writer(method.response_descriptor, rule.response_body)
         self.is_get = rule.verb == "GET"
         self.takes_body = bool(rule.body)
         self._read_body = body_reader(descriptor, rule.body)
@@ -86,3 +86,11 @@ def _put_request_id(arguments: Arguments, from_header: str) -> None:
     if own and own.lower() != from_header:
         raise request_invalid([Violation(_REQUEST_ID, f"differs from the header {IDEMPOTENCY_HEADER}: send one of the two")])
     arguments[_REQUEST_ID] = from_header
+
+
+def _bytes_of(field: str) -> Callable[[Message], bytes]:
+    def read(message: Message) -> bytes:
+        content: bytes = getattr(message, field)
+        return content
+
+    return read

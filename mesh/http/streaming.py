@@ -27,14 +27,19 @@ _BEAT = b":\n\n"
 _ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
 
 
+class BrokenOffError(Exception):
+    """A stream of bytes that cannot go on; makes the server close the connection."""
+
+
 class StreamResponse:
     """Runs one stream to its end: the last line tells of an error, and the handler is cancelled when the client leaves.
 
     An error before the first message is an ordinary error response. Each message is sent at once.
     """
 
-    def __init__(self, send: Send, write: Callable[[Message], bytes], *, is_sse: bool) -> None:
-        """`write` makes the JSON of a message."""
+    def __init__(self, send: Send, write: Callable[[Message], bytes], *, is_sse: bool, media_type: str = "") -> None:
+        """`write` makes the JSON of a message; with a `media_type`, the bytes that the client gets as they are."""
+        self._media_type = media_type
         self._send = send
         self._write = write
         self._is_sse = is_sse
@@ -82,6 +87,9 @@ class StreamResponse:
             self._is_open = True
             await send_error(self._send, error, headers_for(call))
             return
+        if self._media_type:
+            # Bytes have no room for an error: without a proper end the client sees that they are not all.
+            raise BrokenOffError(error.reason) from error
         text = b'{"error":' + to_json(error) + b"}"
         line = b"event: error\ndata: " + text + b"\n\n" if self._is_sse else text + b"\n"
         await self._send({"type": "http.response.body", "body": line, "more_body": True})
@@ -92,7 +100,7 @@ class StreamResponse:
             return
         self._is_open = True
         headers = {
-            "content-type": SSE if self._is_sse else NDJSON,
+            "content-type": self._media_type or (SSE if self._is_sse else NDJSON),
             "cache-control": "no-store",
             "x-accel-buffering": "no",
             **headers_for(call),
@@ -106,7 +114,10 @@ class StreamResponse:
 
     def _line(self, call: Call, message: Message) -> bytes:
         try:
-            text = self._write(message).translate(_ONE_LINE)
+            text = self._write(message)
+            if self._media_type:
+                return text
+            text = text.translate(_ONE_LINE)
         except Exception as error:
             raise masked(call, error) from None
         return b"data: " + text + b"\n\n" if self._is_sse else text + b"\n"

@@ -11,6 +11,7 @@ from mesh.resources import Resources
 from mesh.retention import forgetting
 from mesh.service import Running, Service
 from mesh.streams import AUDIT, AUDIT_RECORDS
+from services.audit.personal_data import AuditData
 from services.audit.repository import Repository
 from services.audit.servicer import AuditServicer
 
@@ -39,7 +40,7 @@ async def build(resources: Resources) -> AsyncIterator[Running]:
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(consuming(resources, _READER, keep))
         await stack.enter_async_context(forgetting("audit records", resources.settings.retention_audit_days, forget))
-        yield Running(servicers={_SERVICE: AuditServicer(repository)})
+        yield Running(servicers={_SERVICE: AuditServicer(repository)}, personal_data=AuditData(repository))
 
 
 def _forgot(seq: int) -> AuditRecord:

@@ -11,6 +11,7 @@ from mesh.errors import UnavailableError
 from mesh.logs import get_logger
 from mesh.outbox import posting
 from mesh.resources import Resources
+from mesh.retention import forgetting
 from mesh.service import Running, Service
 from mesh.settings import Settings
 from services.auth.account import normal_email
@@ -26,10 +27,12 @@ from services.auth.oidc import OidcDesk, open_providers
 from services.auth.oidc_login import LoginSeal
 from services.auth.oidc_servicer import OidcServicer
 from services.auth.passwords import Passwords
+from services.auth.personal_data import AccountData
 from services.auth.repository.accounts import Accounts
 from services.auth.repository.api_keys import ApiKeys
 from services.auth.repository.identities import Identities
 from services.auth.repository.links import Links
+from services.auth.repository.persons import Persons
 from services.auth.repository.sessions import Sessions
 from services.auth.repository.signing_keys import SigningKeys
 from services.auth.roles import OWNER_ROLES
@@ -101,7 +104,12 @@ async def build(resources: Resources) -> AsyncIterator[Running]:
             "SessionService": SessionServicer(desk),
             "SigningKeyService": SigningKeyServicer(rotation),
         }
-        yield Running(servicers={f"treadle.auth.v1.{name}": servicer for name, servicer in servicers.items()})
+        persons = Persons(engine)
+        await stack.enter_async_context(forgetting("sessions", settings.retention_sessions_days, persons.forget_sessions))
+        yield Running(
+            servicers={f"treadle.auth.v1.{name}": servicer for name, servicer in servicers.items()},
+            personal_data=AccountData(persons, announcer.announce),
+        )
 
 
 async def _accounts(engine: AsyncEngine, settings: Settings) -> Accounts:

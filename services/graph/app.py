@@ -8,6 +8,7 @@ from mesh.service import Running, Service
 from services.graph.block_source import BlockSource
 from services.graph.draft_repository import DraftRepository
 from services.graph.draft_servicer import DraftServicer
+from services.graph.personal_data import GraphData
 from services.graph.repository import Repository
 from services.graph.servicer import GraphServicer
 
@@ -21,7 +22,7 @@ async def build(resources: Resources) -> AsyncIterator[Running]:
         "GraphService": GraphServicer(repository, blocks),
         "DraftService": DraftServicer(DraftRepository(database), repository, blocks),
     }
-    yield Running(servicers={f"treadle.graph.v1.{name}": servicer for name, servicer in servicers.items()})
+    yield Running(servicers={f"treadle.graph.v1.{name}": servicer for name, servicer in servicers.items()}, personal_data=GraphData(database.pool))
 
 
 SERVICE = Service("graph", build, migrations="services.graph.migrations", needs=("postgres",))

@@ -27,22 +27,26 @@ class RestRule(_message.Message):
     EXAMPLE_FIELD_NUMBER: _builtins.int
     IF_MATCH_FIELD_NUMBER: _builtins.int
     COOKIE_FIELD_NUMBER: _builtins.int
+    MEDIA_TYPE_FIELD_NUMBER: _builtins.int
     example: _builtins.str
     """A request body as documents show it: JSON text that the method takes. Made from the message when empty."""
     if_match: _builtins.bool
     """True when the method honours `If-Match`: the call is refused when the resource is no longer the one that the caller saw."""
     cookie: _builtins.str
     """Name of the cookie that may stand for the credential in the body. The edge then lets only pages of its own and of listed origins call."""
+    media_type: _builtins.str
+    """Of a server stream whose `response_body` is a field of bytes: over REST the answer is these bytes, of this media type."""
     def __init__(
         self,
         *,
         example: _builtins.str = ...,
         if_match: _builtins.bool = ...,
         cookie: _builtins.str = ...,
+        media_type: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cookie", b"cookie", "example", b"example", "if_match", b"if_match"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cookie", b"cookie", "example", b"example", "if_match", b"if_match", "media_type", b"media_type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

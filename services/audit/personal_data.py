@@ -1,0 +1,23 @@
+"""What the audit log holds of a person: what they did, and what was done as them."""
+
+from collections.abc import AsyncIterator
+
+from mesh.personal_data import Piece
+from services.audit.repository import Repository
+
+_FILE = "records.ndjson"
+
+
+class AuditData:
+    """Records of people."""
+
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+
+    async def export(self, user_id: str) -> AsyncIterator[Piece]:
+        """All records, one a line."""
+        async for page in self._repository.pages_of(user_id):
+            yield Piece(_FILE, b"".join(entry.body.encode() + b"\n" for entry in page))
+
+    async def erase(self, user_id: str) -> None:
+        """Deletes nothing: a log that forgets on demand proves nothing. Records hold ids and addresses only, and go by their age."""

@@ -1,0 +1,103 @@
+"""Export, deletion and consents, across all services on real servers."""
+
+import asyncio
+import io
+import json
+import time
+import zipfile
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest_asyncio
+
+from mesh.database import open_database
+from mesh.host import Host, find_services, hosted
+from mesh.settings import Settings
+
+_DEADLINE_S = 20.0
+_SERVICES = ["auth", "user", "graph", "block", "execution", "audit"]
+
+
+@pytest_asyncio.fixture(scope="module")
+async def host(migrated: Settings) -> AsyncIterator[Host]:
+    """A process with all services, but no worker."""
+    async with hosted(find_services(_SERVICES), migrated) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="module")
+async def rest(host: Host) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of it."""
+    async with httpx.AsyncClient(base_url=f"http://{host.http_address}") as client:
+        yield client
+
+
+@pytest_asyncio.fixture
+async def ann(rest: httpx.AsyncClient) -> dict[str, Any]:
+    """Somebody with something in every service."""
+    body = {"email": f"ann-{uuid4().hex}@example.com", "password": "correct horse battery", "display_name": "Ann"}
+    session: dict[str, Any] = (await rest.post("/v1/auth/register", json=body)).json()
+    headers = _headers(session)
+    await rest.get("/v1/users/me", headers=headers)
+    await rest.post("/v1/users/me/consents", json={"document": "terms", "version": "1", "is_granted": True}, headers=headers)
+    await rest.post("/v1/api_keys", json={"name": "x"}, headers=headers)
+    graph = await rest.post("/v1/graphs", json={"name": "empty", "nodes": [{"id": "n", "block_id": "store_value"}]}, headers=headers)
+    session["graph"] = graph.json()
+    return session
+
+
+def _headers(session: dict[str, Any]) -> dict[str, str]:
+    return {"authorization": f"Bearer {session['access_token']}"}
+
+
+async def test_the_archive_holds_what_every_service_knows(rest: httpx.AsyncClient, ann: dict[str, Any]) -> None:
+    answer = await rest.post("/v1/users/me:export", json={}, headers=_headers(ann))
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/zip"), answer.text
+    archive = zipfile.ZipFile(io.BytesIO(answer.content))
+    assert archive.testzip() is None
+    lines = {name: [json.loads(line) for line in archive.read(name).splitlines()] for name in archive.namelist()}
+    assert lines["auth/account.ndjson"][0]["email"] == ann["user"]["email"]
+    assert lines["user/profile.ndjson"][0]["display_name"] == "Ann"
+    assert [line["document"] for line in lines["user/consent.ndjson"]] == ["terms"]
+    assert [line["graph_id"] for line in lines["graph/graphs.ndjson"]] == [ann["graph"]["id"]], ann["graph"]
+    assert len(lines["auth/api_keys.ndjson"]) == len(lines["auth/sessions.ndjson"]) == 1
+    whole = b"".join(archive.read(name) for name in archive.namelist())
+    assert b"password_hash" not in whole
+    assert b"digest" not in whole
+
+
+async def test_nobody_deletes_an_account_by_accident(rest: httpx.AsyncClient, ann: dict[str, Any]) -> None:
+    answer = await rest.post("/v1/users/me:delete", json={"email": "other@example.com"}, headers=_headers(ann))
+    assert (answer.status_code, answer.json()["details"][0]["reason"]) == (400, "EMAIL_DIFFERS")
+
+
+async def test_a_deleted_account_is_gone_from_every_service(rest: httpx.AsyncClient, ann: dict[str, Any], migrated: Settings) -> None:
+    made = await rest.post("/v1/users/me:delete", json={"email": ann["user"]["email"]}, headers=_headers(ann))
+    assert made.status_code == 200, made.text
+    expected = {"auth", "user", "graph", "execution", "audit"}
+    assert set(made.json()["waiting_for"]) | set(made.json().get("erased_by", [])) == expected
+    user_id = ann["user"]["id"]
+    user, graph = await open_database(migrated, "user"), await open_database(migrated, "graph")
+    deadline = time.monotonic() + _DEADLINE_S
+    while set(await user.pool.fetchval("SELECT array(SELECT service FROM deletion_answer WHERE user_id = $1)", user_id)) != expected:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.05)
+    assert await user.pool.fetchval("SELECT count(*) FROM profile WHERE id = $1", user_id) == 0
+    assert await user.pool.fetchval("SELECT count(*) FROM consent WHERE user_id = $1", user_id) == 0
+    assert await graph.pool.fetchval("SELECT count(*) FROM graph WHERE owner_id = $1", user_id) == 0
+    body = {"email": ann["user"]["email"], "password": "correct horse battery"}
+    assert (await rest.post("/v1/auth/login", json=body)).status_code == 401
+    assert (await rest.post("/v1/auth/refresh", json={"refresh_token": ann["refresh_token"]})).status_code == 401
+    assert (await rest.get("/v1/users/me", headers=_headers(ann))).status_code in {401, 404}
+    await user.close()
+    await graph.close()
+
+
+async def test_consents_are_kept_in_order_and_a_repeat_is_no_news(rest: httpx.AsyncClient, ann: dict[str, Any]) -> None:
+    for granted in (True, False, False):
+        body = {"document": "terms", "version": "1", "is_granted": granted}
+        await rest.post("/v1/users/me/consents", json=body, headers=_headers(ann))
+    found = (await rest.get("/v1/users/me/consents", headers=_headers(ann))).json()["consents"]
+    assert [consent.get("is_granted", False) for consent in found] == [False, True]
