@@ -17,6 +17,7 @@ from mesh.host import Host, find_services, hosted
 from mesh.settings import Settings
 
 _DEADLINE_S = 20.0
+_STORE_VALUE = "1ff065e9-88e8-4358-9d82-8dc91f622ba9"
 _SERVICES = ["auth", "user", "graph", "block", "execution", "audit"]
 
 
@@ -43,8 +44,12 @@ async def ann(rest: httpx.AsyncClient) -> dict[str, Any]:
     await rest.get("/v1/users/me", headers=headers)
     await rest.post("/v1/users/me/consents", json={"document": "terms", "version": "1", "is_granted": True}, headers=headers)
     await rest.post("/v1/api_keys", json={"name": "x"}, headers=headers)
-    graph = await rest.post("/v1/graphs", json={"name": "empty", "nodes": [{"id": "n", "block_id": "store_value"}]}, headers=headers)
-    session["graph"] = graph.json()
+    document = {"name": "store", "nodes": [{"id": "n", "block_id": _STORE_VALUE, "input_default": {"input": 1}}]}
+    graph = await rest.post("/v1/graphs", json=document, headers=headers)
+    assert graph.is_success, graph.text
+    execution = await rest.post("/v1/executions", json={"graph_id": graph.json()["id"]}, headers=headers)
+    assert execution.is_success, execution.text
+    session |= {"graph": graph.json(), "execution": execution.json()}
     return session
 
 
@@ -62,6 +67,8 @@ async def test_the_archive_holds_what_every_service_knows(rest: httpx.AsyncClien
     assert lines["user/profile.ndjson"][0]["display_name"] == "Ann"
     assert [line["document"] for line in lines["user/consent.ndjson"]] == ["terms"]
     assert [line["graph_id"] for line in lines["graph/graphs.ndjson"]] == [ann["graph"]["id"]], ann["graph"]
+    assert [line["id"] for line in lines["execution/executions.ndjson"]] == [ann["execution"]["id"]]
+    assert [line["seq"] for line in lines[f"execution/events/{ann['execution']['id']}.ndjson"]] == [1]
     assert len(lines["auth/api_keys.ndjson"]) == len(lines["auth/sessions.ndjson"]) == 1
     whole = b"".join(archive.read(name) for name in archive.namelist())
     assert b"password_hash" not in whole
@@ -79,7 +86,7 @@ async def test_a_deleted_account_is_gone_from_every_service(rest: httpx.AsyncCli
     expected = {"auth", "user", "graph", "execution", "audit"}
     assert set(made.json()["waiting_for"]) | set(made.json().get("erased_by", [])) == expected
     user_id = ann["user"]["id"]
-    user, graph = await open_database(migrated, "user"), await open_database(migrated, "graph")
+    user, graph, execution = [await open_database(migrated, schema) for schema in ("user", "graph", "execution")]
     deadline = time.monotonic() + _DEADLINE_S
     while set(await user.pool.fetchval("SELECT array(SELECT service FROM deletion_answer WHERE user_id = $1)", user_id)) != expected:
         assert time.monotonic() < deadline
@@ -87,12 +94,17 @@ async def test_a_deleted_account_is_gone_from_every_service(rest: httpx.AsyncCli
     assert await user.pool.fetchval("SELECT count(*) FROM profile WHERE id = $1", user_id) == 0
     assert await user.pool.fetchval("SELECT count(*) FROM consent WHERE user_id = $1", user_id) == 0
     assert await graph.pool.fetchval("SELECT count(*) FROM graph WHERE owner_id = $1", user_id) == 0
+    for table in ("execution", "graph_snapshot"):
+        assert await execution.pool.fetchval(f"SELECT count(*) FROM {table} WHERE owner_id = $1", user_id) == 0
+    execution_id = ann["execution"]["id"]
+    assert await execution.pool.fetchval("SELECT count(*) FROM execution_event WHERE execution_id = $1", execution_id) == 0
     body = {"email": ann["user"]["email"], "password": "correct horse battery"}
     assert (await rest.post("/v1/auth/login", json=body)).status_code == 401
     assert (await rest.post("/v1/auth/refresh", json={"refresh_token": ann["refresh_token"]})).status_code == 401
     assert (await rest.get("/v1/users/me", headers=_headers(ann))).status_code in {401, 404}
     await user.close()
     await graph.close()
+    await execution.close()
 
 
 async def test_consents_are_kept_in_order_and_a_repeat_is_no_news(rest: httpx.AsyncClient, ann: dict[str, Any]) -> None:
