@@ -116,7 +116,7 @@ async def hosted(services: Sequence[Service], settings: Settings) -> AsyncIterat
         clients.set_default_target(grpc_address)
         records = await stack.enter_async_context(recording(resources.bus, metrics))
         running = [await stack.enter_async_context(service.build(resources.for_workload(service.name))) for service in services]
-        held = _personal_data(services, running)
+        held = personal_data(services, running)
         servicers = {full_name: servicer for item in running for full_name, servicer in item.servicers.items()}
         if held:
             servicers[PERSONAL_DATA] = PersonalDataServicer(held)
@@ -174,7 +174,8 @@ def _bus_client(resources: Resources) -> Callable[[], Awaitable[Client]]:
     return connect
 
 
-def _personal_data(services: Sequence[Service], running: Sequence[Running]) -> dict[str, PersonalData]:
+def personal_data(services: Sequence[Service], running: Sequence[Running]) -> dict[str, PersonalData]:
+    """What the services of a process hold of people, by service. Raises ContractError when one keeps tables and says nothing."""
     silent = [service.name for service, item in zip(services, running, strict=True) if service.migrations and item.personal_data is None]
     if silent:
         raise ContractError(f"services with tables that do not say what they hold of people: {', '.join(silent)}")

@@ -3,7 +3,7 @@
 import asyncio
 import io
 import zipfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 # Text shrinks to a tenth already at the first level.
 _LEVEL = 3
@@ -30,7 +30,7 @@ class _Pipe(io.RawIOBase):
         return taken
 
 
-async def zipped(pieces: AsyncIterator[tuple[str, bytes]]) -> AsyncIterator[bytes]:
+async def zipped(pieces: AsyncIterator[tuple[str, bytes]]) -> AsyncGenerator[bytes, None]:
     """A ZIP archive of files that come in pieces, each a name and what comes next in it. The pieces of a file follow each other."""
     pipe = _Pipe()
     archive = zipfile.ZipFile(pipe, "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL)

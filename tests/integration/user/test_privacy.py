@@ -94,8 +94,8 @@ async def test_a_deleted_account_is_gone_from_every_service(rest: httpx.AsyncCli
     assert await user.pool.fetchval("SELECT count(*) FROM profile WHERE id = $1", user_id) == 0
     assert await user.pool.fetchval("SELECT count(*) FROM consent WHERE user_id = $1", user_id) == 0
     assert await graph.pool.fetchval("SELECT count(*) FROM graph WHERE owner_id = $1", user_id) == 0
-    for table in ("execution", "graph_snapshot"):
-        assert await execution.pool.fetchval(f"SELECT count(*) FROM {table} WHERE owner_id = $1", user_id) == 0
+    assert await execution.pool.fetchval("SELECT count(*) FROM execution WHERE owner_id = $1", user_id) == 0
+    assert await execution.pool.fetchval("SELECT count(*) FROM graph_snapshot WHERE owner_id = $1", user_id) == 0
     execution_id = ann["execution"]["id"]
     assert await execution.pool.fetchval("SELECT count(*) FROM execution_event WHERE execution_id = $1", execution_id) == 0
     body = {"email": ann["user"]["email"], "password": "correct horse battery"}

@@ -13,7 +13,7 @@ from mesh.dispatch import Dispatcher
 from mesh.http.door import http_door
 from mesh.http_server import HttpServer, bind
 from mesh.validation import violations
-from tests.unit.mesh.http.handlers import Blocks, Executions, Graphs, Users
+from tests.unit.mesh.http.handlers import Blocks, Executions, Graphs, Privacy, Users
 
 
 @pytest.fixture
@@ -29,13 +29,20 @@ def graphs() -> Graphs:
 
 
 @pytest.fixture
-async def dispatcher(executions: Executions, graphs: Graphs) -> Dispatcher:
+def privacy() -> Privacy:
+    """The privacy handlers of this test."""
+    return Privacy()
+
+
+@pytest.fixture
+async def dispatcher(executions: Executions, graphs: Graphs, privacy: Privacy) -> Dispatcher:
     """The chain without auth."""
     servicers = {
         "treadle.graph.v1.GraphService": graphs,
         "treadle.block.v1.BlockService": Blocks(),
         "treadle.execution.v1.ExecutionService": executions,
         "treadle.user.v1.UserService": Users(),
+        "treadle.user.v1.PrivacyService": privacy,
     }
     return Dispatcher(servicers, [RequestId(), Errors(), Validate(violations), Idempotency()])
 

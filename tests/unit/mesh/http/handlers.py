@@ -8,6 +8,7 @@ from treadle.block.v1 import block_service_pb2 as block
 from treadle.execution.v1 import execution_service_pb2 as execution
 from treadle.graph.v1 import graph_service_pb2 as graph
 from treadle.type.v1.json_value_pb2 import JsonValue
+from treadle.user.v1 import privacy_service_pb2 as privacy
 from treadle.user.v1 import user_service_pb2 as user
 
 from mesh.call import Call
@@ -129,3 +130,18 @@ class Users(Partial):
         """Shows the mask in the time zone."""
         shown = user.User(display_name=request.user.display_name, timezone=",".join(request.update_mask.paths))
         return user.UpdateMeResponse(user=shown)
+
+
+class Privacy(Partial):
+    """A stream of bytes that ends well, fails early or fails late."""
+
+    def __init__(self) -> None:
+        """`fails_after` is the number of pieces before it fails; None is never."""
+        self.fails_after: int | None = None
+
+    async def export_my_data(self, request: privacy.ExportMyDataRequest, call: Call) -> AsyncIterator[privacy.ExportMyDataResponse]:
+        """Three pieces with what text would not survive."""
+        for n in range(3):
+            if n == self.fails_after:
+                raise UnavailableError("A service is away.", reason="AWAY")
+            yield privacy.ExportMyDataResponse(content=b"\r\n\0\xff" + bytes([n]))

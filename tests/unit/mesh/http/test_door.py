@@ -13,7 +13,7 @@ import pytest
 from mesh.dispatch import Dispatcher
 from mesh.http import streaming
 from mesh.http_server import bind
-from tests.unit.mesh.http.handlers import Executions, Graphs
+from tests.unit.mesh.http.handlers import Executions, Graphs, Privacy
 
 JSON = {"content-type": "application/json"}
 NODE = {"id": "n1", "block_id": "b1", "input_default": {"z": 1, "a": 9007199254740993}}
@@ -350,3 +350,21 @@ def test_answers_do_not_wait_for_acknowledgements() -> None:
     with sock:
         # By this asyncio's own loop knows that Nagle's algorithm has to go.
         assert sock.proto == socket.IPPROTO_TCP
+
+
+class TestBytes:
+    """A stream of bytes is a file over REST: as it is, and never shorter without notice."""
+
+    async def test_a_stream_of_bytes_comes_as_it_is(self, door: httpx.AsyncClient) -> None:
+        response = await door.post("/v1/users/me:export", json={}, headers={"accept": "text/event-stream"})
+        assert (response.status_code, response.headers["content-type"]) == (200, "application/zip")
+        assert response.content == b"".join(b"\r\n\0\xff" + bytes([n]) for n in range(3))
+
+    async def test_what_fails_before_the_first_byte_is_an_error_as_any(self, door: httpx.AsyncClient, privacy: Privacy) -> None:
+        privacy.fails_after = 0
+        error_of(await door.post("/v1/users/me:export", json={}), 503, "AWAY")
+
+    async def test_what_fails_later_breaks_the_connection_off(self, door: httpx.AsyncClient, privacy: Privacy) -> None:
+        privacy.fails_after = 2
+        with pytest.raises(httpx.RemoteProtocolError):
+            await door.post("/v1/users/me:export", json={})
