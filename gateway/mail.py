@@ -3,26 +3,20 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from pathlib import Path
 
-import nats.errors
 import orjson
-from nats.aio.msg import Msg
-from nats.js.api import AckPolicy, ConsumerConfig
 
-from mesh.bus import Bus
+from mesh.consumer import Reader, consuming
 from mesh.logs import get_logger
 from mesh.resources import Resources
-from mesh.streams import MAIL_SUBJECT, NOTIFICATIONS, ensure_streams
-from mesh.tasks import end
+from mesh.streams import MAIL_SUBJECT, NOTIFICATIONS
 
-_DURABLE = "mail-folder"
+_READER = Reader(NOTIFICATIONS, MAIL_SUBJECT, "mail-folder")
 _SENDER = "Treadle <no-reply@treadle.example>"
-_RETRY_S = 1.0
-_FETCH_S = 30.0
 # By template: the subject, and what stands before the link.
 _TEXTS: Mapping[str, tuple[str, str]] = {
     "password_reset": (
@@ -46,39 +40,21 @@ def compose(to: str, template: str, data: Mapping[str, str]) -> EmailMessage:
 
 @asynccontextmanager
 async def mail_folder(folder: str, resources: Resources) -> AsyncIterator[None]:
-    """Writes each mail once into the folder while the context lasts; does nothing without one."""
-    task = asyncio.create_task(_run(Path(folder), resources), name="mail-folder") if folder else None
-    try:
+    """Writes each mail into the folder while the context lasts; does nothing without one."""
+    if not folder:
         yield
-    finally:
-        if task is not None:
-            await end(task)
+        return
+
+    async def write(_: str, body: bytes) -> None:
+        await asyncio.to_thread(_write, Path(folder), body)
+
+    async with consuming(resources, _READER, write):
+        yield
 
 
-async def _run(folder: Path, resources: Resources) -> None:
-    bus = await resources.bus()
-    while True:
-        try:
-            await ensure_streams(bus.js)
-            await _follow(folder, bus)
-        except (OSError, nats.errors.Error) as error:
-            _log.warning("mail_delayed", fault=type(error).__name__)
-            await asyncio.sleep(_RETRY_S)
-
-
-async def _follow(folder: Path, bus: Bus) -> None:
-    config = ConsumerConfig(durable_name=_DURABLE, filter_subject=MAIL_SUBJECT, ack_policy=AckPolicy.EXPLICIT)
-    subscription = await bus.js.pull_subscribe(MAIL_SUBJECT, durable=_DURABLE, stream=NOTIFICATIONS, config=config)
-    while True:
-        with suppress(nats.errors.TimeoutError):
-            for message in await subscription.fetch(10, timeout=_FETCH_S):
-                await asyncio.to_thread(_write, folder, message)
-                await message.ack()
-
-
-def _write(folder: Path, message: Msg) -> None:
+def _write(folder: Path, body: bytes) -> None:
     try:
-        document = orjson.loads(message.data)
+        document = orjson.loads(body)
         template = str(document["template"])
         mail = compose(document["to"], template, document["data"])
     except (KeyError, ValueError) as error:

@@ -27,6 +27,9 @@ _LOOK_S = 30.0
 # Clocks differ, and calls that were let in may take a while.
 _SPARE = dt.timedelta(minutes=2)
 
+# Without an answer for so long, a deletion is asked for once more.
+_PATIENCE = dt.timedelta(hours=1)
+
 _log = get_logger("user")
 
 
@@ -54,13 +57,13 @@ async def build(resources: Resources) -> AsyncIterator[Running]:
 
 @asynccontextmanager
 async def _asking_again(privacy: PrivacyRepository, post: Post, after: dt.timedelta) -> AsyncIterator[None]:
-    """Starts second rounds of deletions in the background while the context lasts."""
+    """Starts second rounds of deletions, and repeats what got no answer, in the background while the context lasts."""
 
     async def run() -> None:
         while True:
             await asyncio.sleep(_LOOK_S)
             try:
-                if await privacy.next_rounds(after):
+                if await privacy.ask_again(after, _PATIENCE):
                     post.wake()
             except Exception as error:  # whatever it was, the next look tries again
                 _log.warning("deletions_delayed", fault=type(error).__name__)

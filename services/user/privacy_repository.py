@@ -41,9 +41,14 @@ UPDATE deletion d SET complete_time = now() WHERE user_id = $1 AND round = $2 AN
 )
 """
 _NEXT_ROUND = """
-UPDATE deletion d SET round = round + 1 WHERE round < $1 AND request_time < now() - $2::interval AND $3::text[] <@ array(
-    SELECT service FROM deletion_answer a WHERE a.user_id = d.user_id AND a.round = d.round
-) RETURNING user_id::text, round
+UPDATE deletion d SET round = round + 1, ask_time = now()
+WHERE round < $1 AND complete_time IS NULL AND request_time < now() - $2::interval
+    AND $3::text[] <@ array(SELECT service FROM deletion_answer a WHERE a.user_id = d.user_id AND a.round = d.round)
+RETURNING user_id::text, round
+"""
+# Where answers are missing: the question, or the answer, was lost with the bus, or a service was away for long.
+_ASK_AGAIN = """
+UPDATE deletion SET ask_time = now() WHERE complete_time IS NULL AND ask_time < now() - $1::interval RETURNING user_id::text, round
 """
 _POST = "INSERT INTO outbox (subject, body) VALUES ($1, $2)"
 _EVERYTHING = "SELECT * FROM {} WHERE {} = $1 ORDER BY 1"
@@ -89,10 +94,13 @@ class PrivacyRepository:
             if number == ROUNDS:
                 await connection.execute(_COMPLETE, user_id, number, self.services)
 
-    async def next_rounds(self, after: dt.timedelta) -> int:
-        """Asks again where all have answered and the request is older than `after`; how many."""
+    async def ask_again(self, after: dt.timedelta, patience: dt.timedelta) -> int:
+        """Starts the next round where all have answered and the request is older than `after`, and asks once more where somebody has not
+        answered for `patience`; how many events were posted.
+        """
         async with self._pool.acquire() as connection, connection.transaction():
             rows = await connection.fetch(_NEXT_ROUND, ROUNDS, after, self.services)
+            rows += await connection.fetch(_ASK_AGAIN, patience)
             for row in rows:
                 await connection.execute(_POST, DELETION_REQUESTED, _event(row["user_id"], row["round"]))
         return len(rows)

@@ -4,15 +4,16 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Uuid, bindparam, func, select, update
+from sqlalchemy import Uuid, bindparam, exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.user.profile import NewProfile, Profile
-from services.user.tables import profile
+from services.user.profile import NewProfile, Profile, profile_not_found
+from services.user.tables import deletion, profile
 
 _BY_ID = select(profile).where(profile.c.id == bindparam("id", type_=Uuid))
+_IS_DELETED = select(exists().where(deletion.c.user_id == bindparam("id", type_=Uuid)))
 _INSERT = insert(profile)
 # Changes nothing, but returns the row also when somebody else has just made it.
 _CREATE = _INSERT.on_conflict_do_update(index_elements=[profile.c.id], set_={"id": _INSERT.excluded.id}).returning(profile)
@@ -28,10 +29,15 @@ class Repository:
         self._engine = engine
 
     async def get_or_create(self, new: NewProfile) -> Profile:
-        """The profile, made from the claims when there is none yet."""
+        """The profile, made from the claims when there is none yet.
+
+        Raises NotFoundError for an account that is deleted, whose tokens may be good for a while.
+        """
         async with self._engine.begin() as connection:
             row = (await connection.execute(_BY_ID, {"id": UUID(new.id)})).one_or_none()
             if row is None:
+                if (await connection.execute(_IS_DELETED, {"id": UUID(new.id)})).scalar_one():
+                    raise profile_not_found()
                 row = (await connection.execute(_CREATE, _values(new))).one()
         return _profile(row)
 

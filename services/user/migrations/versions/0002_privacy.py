@@ -25,11 +25,12 @@ _STATEMENTS = (
         user_id uuid PRIMARY KEY,
         round int NOT NULL DEFAULT 1 CHECK (round IN (1, 2)),
         request_time timestamptz NOT NULL DEFAULT now(),
+        ask_time timestamptz NOT NULL DEFAULT now(),
         complete_time timestamptz
     )
     """,
     "CREATE INDEX deletion_time ON deletion (request_time DESC, user_id DESC)",
-    "CREATE INDEX deletion_open ON deletion (request_time) WHERE complete_time IS NULL",
+    "CREATE INDEX deletion_open ON deletion (ask_time) WHERE complete_time IS NULL",
     """
     CREATE TABLE deletion_answer (
         user_id uuid NOT NULL REFERENCES deletion ON DELETE CASCADE,
