@@ -101,13 +101,13 @@ def grpcurl(stack: Stack, *words: str) -> "subprocess.CompletedProcess[str]":
 
 def test_reflection_lists_every_service(stack: Stack) -> None:
     listed = grpcurl(stack, "list").stdout.split()
-    for domain in ("auth", "user", "graph", "block", "execution"):
+    for domain in ("auth", "user", "graph", "block", "execution", "audit"):
         assert f"treadle.{domain}.v1.{domain.capitalize()}Service" in listed
     assert "grpc.health.v1.Health" in listed
 
 
 def test_health_answers_for_each_service(stack: Stack) -> None:
-    for domain in ("auth", "user", "graph", "block", "execution"):
+    for domain in ("auth", "user", "graph", "block", "execution", "audit"):
         body = json.dumps({"service": f"treadle.{domain}.v1.{domain.capitalize()}Service"})
         answer = grpcurl(stack, "-d", body, "grpc.health.v1.Health/Check")
         assert '"SERVING"' in answer.stdout, answer.stderr

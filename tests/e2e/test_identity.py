@@ -1,8 +1,10 @@
 """Accounts as people and operators meet them on a whole stack."""
 
+import io
 import json
 import shutil
 import subprocess
+import zipfile
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -131,10 +133,40 @@ def test_an_api_key_opens_rest_and_the_socket_s_tickets(stranger: httpx.Client) 
 
 
 def test_an_administrator_cannot_act_for_others_unseen(client: httpx.Client, stranger: httpx.Client) -> None:
-    """Until acting is written down it is refused; and nobody else may at all."""
+    """It is written down before it happens, and how it ended; and nobody else may at all."""
     session = _register(stranger)
-    as_ann = {"x-treadle-on-behalf-of": session["user"]["id"]}
-    answer = client.get("/v1/users/me", headers=as_ann)
-    assert answer.status_code in {200, 403}
-    other = stranger.get("/v1/users/me", headers={"authorization": f"Bearer {session['access_token']}", **as_ann})
+    own, as_ann = {"authorization": f"Bearer {session['access_token']}"}, {"x-treadle-on-behalf-of": session["user"]["id"]}
+    stranger.get("/v1/users/me", headers=own).raise_for_status()
+    assert client.get("/v1/users/me", headers=as_ann).json()["email"] == session["user"]["email"]
+    query = {"user_id": session["user"]["id"], "method": "GetMe"}
+
+    def codes() -> list[str]:
+        records = client.get("/v1/audit/records", params=query).raise_for_status().json()["records"]
+        return [record["code"] for record in records if record["actor_id"] != session["user"]["id"]]
+
+    wait_for(lambda: sorted(codes()) == ["BEGUN", "OK"], "two records of what the administrator did")
+    assert client.get("/v1/audit/records:verify").json()["is_intact"]
+    other = stranger.get("/v1/users/me", headers={**own, **as_ann})
     assert (other.status_code, other.json()["details"][0]["reason"]) == (403, "SCOPE_MISSING")
+
+
+def test_people_take_their_data_with_them_and_leave(client: httpx.Client, stranger: httpx.Client) -> None:
+    session = _register(stranger)
+    headers = {"authorization": f"Bearer {session['access_token']}"}
+    graph = {"name": "mine", "nodes": [{"id": "a", "block_id": "1ff065e9-88e8-4358-9d82-8dc91f622ba9", "input_default": {"input": 1}}]}
+    made = stranger.post("/v1/graphs", json=graph, headers=headers).raise_for_status().json()
+    stranger.post("/v1/executions", json={"graph_id": made["id"]}, headers=headers).raise_for_status()
+    exported = stranger.post("/v1/users/me:export", json={}, headers=headers).raise_for_status()
+    with zipfile.ZipFile(io.BytesIO(exported.content)) as archive:
+        assert archive.testzip() is None
+        assert {"auth/account.ndjson", "graph/graphs.ndjson", "execution/executions.ndjson"} <= set(archive.namelist())
+    stranger.post("/v1/users/me:delete", json={"email": session["user"]["email"]}, headers=headers).raise_for_status()
+
+    def is_erased() -> bool:
+        deletions = client.get("/v1/users/deletions").raise_for_status().json()["deletions"]
+        return any(item["user_id"] == session["user"]["id"] and not item.get("waiting_for") for item in deletions)
+
+    wait_for(is_erased, "all services have erased the account")
+    sign_in = {"email": session["user"]["email"], "password": session["password"]}
+    assert stranger.post("/v1/auth/login", json=sign_in).status_code == 401
+    assert stranger.get("/v1/graphs", headers=headers).status_code == 401
