@@ -52,7 +52,8 @@ class UserServiceServicer:
     """
 
     def GetMe(self, request, context):
-        """Returns the caller's own profile.
+        """Returns the caller's own profile. Errors: NOT_FOUND (PROFILE_NOT_FOUND) when the account is deleted, or somebody acts for one who has
+        never been here.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -60,7 +61,7 @@ class UserServiceServicer:
 
     def UpdateMe(self, request, context):
         """Changes the caller's own profile: the fields in `update_mask`, or all that the body sets when there is no mask. The e-mail address is
-        the account's and stays.
+        the account's and stays. Errors: NOT_FOUND (PROFILE_NOT_FOUND).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -34,10 +34,12 @@ class UserServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> UserServiceAsyncStub: ...
     GetMe: _grpc.UnaryUnaryMultiCallable[_user_service_pb2.GetMeRequest, _user_service_pb2.GetMeResponse]
-    """Returns the caller's own profile."""
+    """Returns the caller's own profile. Errors: NOT_FOUND (PROFILE_NOT_FOUND) when the account is deleted, or somebody acts for one who has
+    never been here.
+    """
     UpdateMe: _grpc.UnaryUnaryMultiCallable[_user_service_pb2.UpdateMeRequest, _user_service_pb2.UpdateMeResponse]
     """Changes the caller's own profile: the fields in `update_mask`, or all that the body sets when there is no mask. The e-mail address is
-    the account's and stays.
+    the account's and stays. Errors: NOT_FOUND (PROFILE_NOT_FOUND).
     """
 
 @_typing.type_check_only
@@ -46,10 +48,12 @@ class UserServiceAsyncStub(UserServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetMe: _aio.UnaryUnaryMultiCallable[_user_service_pb2.GetMeRequest, _user_service_pb2.GetMeResponse]  # type: ignore[assignment]
-    """Returns the caller's own profile."""
+    """Returns the caller's own profile. Errors: NOT_FOUND (PROFILE_NOT_FOUND) when the account is deleted, or somebody acts for one who has
+    never been here.
+    """
     UpdateMe: _aio.UnaryUnaryMultiCallable[_user_service_pb2.UpdateMeRequest, _user_service_pb2.UpdateMeResponse]  # type: ignore[assignment]
     """Changes the caller's own profile: the fields in `update_mask`, or all that the body sets when there is no mask. The e-mail address is
-    the account's and stays.
+    the account's and stays. Errors: NOT_FOUND (PROFILE_NOT_FOUND).
     """
 
 class UserServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -61,7 +65,9 @@ class UserServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _user_service_pb2.GetMeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_user_service_pb2.GetMeResponse, _abc.Awaitable[_user_service_pb2.GetMeResponse]]:
-        """Returns the caller's own profile."""
+        """Returns the caller's own profile. Errors: NOT_FOUND (PROFILE_NOT_FOUND) when the account is deleted, or somebody acts for one who has
+        never been here.
+        """
 
     @_abc_1.abstractmethod
     def UpdateMe(
@@ -70,7 +76,7 @@ class UserServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_user_service_pb2.UpdateMeResponse, _abc.Awaitable[_user_service_pb2.UpdateMeResponse]]:
         """Changes the caller's own profile: the fields in `update_mask`, or all that the body sets when there is no mask. The e-mail address is
-        the account's and stays.
+        the account's and stays. Errors: NOT_FOUND (PROFILE_NOT_FOUND).
         """
 
 def add_UserServiceServicer_to_server(servicer: UserServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
