@@ -70,7 +70,8 @@ def path_matcher(template: str) -> Json:
 def all_routes(methods: Mapping[str, Method], policy: EdgePolicy = DEFAULT_POLICY) -> list[Json]:
     """The route table, first match wins."""
     callable_methods = edge_methods(methods.values())
-    domains = {method.service: method.domain for method in callable_methods}
+    # Also of services that have nothing for clients: they say so themselves.
+    domains = {method.service: method.domain for method in methods.values()}
     shared = next(iter(domains.values()))
     return [
         {"match": {"prefix": "/", "headers": [_IS_ODD_VERB]}, "direct_response": {"status": 405}},
