@@ -45,13 +45,17 @@ class Post:
     async def run(self, resources: Resources) -> None:
         """Sends until cancelled; outlives a bus and a database that are away."""
         bus = await resources.bus()
+        is_ready = False
         while True:
             self._woken.clear()
             try:
-                await ensure_streams(bus.js)
+                if not is_ready:
+                    await ensure_streams(bus.js)
+                    is_ready = True
                 while await self.send(bus):
                     pass
             except Exception as error:  # whatever it was, the next sweep tries again
+                is_ready = False
                 _log.warning("post_delayed", service=resources.workload, fault=type(error).__name__)
             with suppress(TimeoutError):
                 async with asyncio.timeout(_SWEEP_S):

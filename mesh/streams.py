@@ -1,5 +1,7 @@
 """All streams and subjects of the bus, in one place, and how they come to be."""
 
+from dataclasses import fields
+
 from nats.js import JetStreamContext
 from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
 from nats.js.errors import NotFoundError
@@ -141,9 +143,16 @@ async def ensure_streams(js: JetStreamContext) -> None:
         try:
             found = await js.stream_info(str(config.name))
             if found.config.storage == config.storage:
-                await js.update_stream(config)
+                if _differs(found.config, config):
+                    await js.update_stream(config)
                 continue
             await js.delete_stream(str(config.name))
         except NotFoundError:
             pass
         await js.add_stream(config)
+
+
+def _differs(found: StreamConfig, wanted: StreamConfig) -> bool:
+    """Whether something that is wanted is not so; the server fills in the rest. An update writes to the disk, and most starts need none."""
+    values = ((getattr(wanted, field.name), getattr(found, field.name)) for field in fields(wanted))
+    return any(asked is not None and asked != has for asked, has in values)

@@ -26,8 +26,12 @@ async def build(resources: Resources) -> AsyncIterator[Running]:
     """Serves AuditService, and keeps what the processes of the mesh report."""
     repository = Repository((await resources.database("audit")).pool)
 
+    kept = resources.metrics.counter("treadle_audit_kept_total", "Audit records that are in the log")
+
     async def keep(_: str, body: bytes) -> None:
-        head = await repository.append(body.decode().split("\n"))
+        bodies = body.decode().split("\n")
+        head = await repository.append(bodies)
+        kept.inc(len(bodies))
         # Also outside of the database there is a trace of what the log was.
         _log.info("audit_head", seq=head.seq, hash=head.hash)
 

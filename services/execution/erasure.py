@@ -22,9 +22,11 @@ WITH gone AS (
 SELECT count(*)::int FROM gone
 """
 _DELETE_OF = _DELETE.format("owner_id = $1 AND end_time IS NOT NULL")
-# A child goes with or after the run that started it, whose journal speaks of it.
+# A child goes with or after the run at the top, whose journal speaks of it.
 _DELETE_OLD = _DELETE.format(
-    "end_time < $1 AND (root_id IS NULL OR NOT EXISTS (SELECT FROM execution r WHERE r.id = execution.root_id AND r.end_time IS NULL))"
+    """end_time < $1 AND NOT EXISTS (
+        SELECT FROM execution top WHERE top.id = execution.root_id AND (top.end_time IS NULL OR top.end_time >= $1)
+    )"""
 )
 _SNAPSHOTS = "DELETE FROM graph_snapshot WHERE owner_id = $1"
 

@@ -113,6 +113,19 @@ async def test_acting_for_a_user_without_a_bus_is_refused(migrated: Settings, re
     assert (answer.status_code, answer.json()["details"][0]["reason"]) == (503, "AUDIT_UNAVAILABLE")
 
 
+async def test_what_was_done_just_before_a_process_ends_is_recorded(
+    migrated: Settings, rest: httpx.AsyncClient, admin: dict[str, Any]
+) -> None:
+    async with (
+        hosted(find_services(["auth", "user"]), migrated) as host,
+        httpx.AsyncClient(base_url=f"http://{host.http_address}") as client,
+    ):
+        await host.resources.bus()
+        ann = await _register(client, f"ann-{uuid4().hex}@example.com")
+        await client.post("/v1/api_keys", json={"name": "x"}, headers=_headers(ann))
+    await _records(rest, admin, 1, actor_id=ann["user"]["id"], method="CreateApiKey")
+
+
 async def test_the_export_proves_itself(rest: httpx.AsyncClient, admin: dict[str, Any]) -> None:
     answer = await rest.get("/v1/audit/records:export", headers=_headers(admin))
     records = [json.loads(line) for line in answer.text.splitlines()]

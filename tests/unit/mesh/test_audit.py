@@ -1,5 +1,6 @@
 """What the chain remembers of calls."""
 
+import asyncio
 from dataclasses import asdict
 from typing import Any
 
@@ -11,12 +12,14 @@ from treadle.execution.v1.execution_service_pb2 import CreateExecutionRequest, C
 from treadle.user.v1.user_service_pb2 import GetMeResponse
 
 from mesh import errors
-from mesh.audit import BEGUN, AuditRecord
+from mesh.audit import BEGUN, AuditRecord, Records, recording
+from mesh.bus import Bus
 from mesh.call import Call
 from mesh.chain.auth import ON_BEHALF_OF
 from mesh.contract import Method, methods
 from mesh.dispatch import Dispatcher
 from mesh.ids import uuid7
+from mesh.metrics import Metrics
 from tests.unit.mesh.chains import CREATE, GET_ME, LOGIN, Handlers, KeptRecords, chain, given
 
 GOOD = {"authorization": "Bearer good", "x-request-id": "r-1", "x-forwarded-for": "6.6.6.6, 10.0.0.9"}
@@ -120,6 +123,36 @@ class TestActingForSomebody:
             await run(GET_ME, handler, GET_ME.request_type(), {**GOOD, ON_BEHALF_OF: uuid7()}, records)
         assert caught.value.reason == "AUDIT_UNAVAILABLE"
         assert not happened
+
+
+class TestRecords:
+    """What a process keeps while it cannot tell anybody."""
+
+    async def test_what_finds_no_room_is_counted_and_hurts_nobody(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("mesh.audit.MAX_WAITING", 2)
+        metrics = Metrics()
+        records = Records(_no_bus, metrics)
+        for _ in range(5):
+            records.add(_record())
+        assert b"treadle_audit_lost_total 3.0" in metrics.text()
+
+    async def test_what_must_be_recorded_first_is_refused_while_there_is_no_bus(self) -> None:
+        with pytest.raises(errors.UnavailableError):
+            await Records(_no_bus, Metrics()).write(_record())
+
+    async def test_a_process_ends_also_without_a_bus(self) -> None:
+        async with asyncio.timeout(5):
+            async with recording(_no_bus, Metrics()) as records:
+                records.add(_record())
+
+
+async def _no_bus() -> Bus:
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+def _record() -> AuditRecord:
+    return AuditRecord("a", "u", "", "edge", "s", "m", {}, "OK", "", "", "r")
 
 
 def test_a_record_is_one_line_of_json_with_all_that_is_known() -> None:
