@@ -11,7 +11,7 @@ _UNFINISHED = "SELECT id::text FROM execution WHERE owner_id = $1 AND end_time I
 
 _DELETE = """
 WITH gone AS (
-    DELETE FROM execution WHERE id IN (SELECT id FROM execution WHERE {} LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING id
+    DELETE FROM execution WHERE id IN (SELECT id FROM execution WHERE {} LIMIT $2) RETURNING id
 ), events AS (
     DELETE FROM execution_event WHERE execution_id IN (SELECT id FROM gone)
 ), signals AS (

@@ -55,7 +55,7 @@ async def test_an_owners_ended_executions_go_with_all_their_parts(database: Data
     assert await erasure.unfinished(ann) == [open_one]
     assert await erasure.delete_of(ann) == 1
     assert (await _left(database, ann), await _left(database, bob)) == ({open_one}, {bobs})
-    assert [await database.pool.fetchval(_COUNT, id) for id in (ended, open_one, bobs)] == [0, 3, 3]
+    assert [await database.pool.fetchval(_COUNT, it) for it in (ended, open_one, bobs)] == [0, 3, 3]
     assert await erasure.delete_of(ann) == 0
 
 
