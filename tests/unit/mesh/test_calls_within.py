@@ -1,5 +1,6 @@
 """Calls to a service of the same process: no socket, but the same chain, and what it refuses stays refused."""
 
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -7,13 +8,13 @@ import pytest_asyncio
 from treadle.auth.v1.auth_service_pb2 import GetJwksRequest, GetJwksResponse, Jwk
 from treadle.auth.v1.auth_service_pb2_grpc import AuthServiceStub
 
-from mesh.call import Call
+from mesh.call import FORWARDED_FOR, Call, current_call
 from mesh.clients import Clients
 from mesh.dispatch import Dispatcher
 from mesh.errors import DeadlineExceededError, NotFoundError, UnauthenticatedError, UnavailableError
 from mesh.identity.service_token import ServiceTokens
 from mesh.settings import Settings
-from tests.unit.mesh.chains import AUTH_SERVICE, SERVICE_KEY, Handlers, chain
+from tests.unit.mesh.chains import AUTH_SERVICE, GET_ME, SERVICE_KEY, Handlers, chain
 
 # Nothing listens here: whatever goes through a socket fails.
 NOWHERE = "127.0.0.1:1"
@@ -24,10 +25,12 @@ class Auth:
 
     def __init__(self) -> None:
         self.workloads: list[str] = []
+        self.addresses: list[str] = []
         self.error: Exception | None = None
 
     async def get_jwks(self, _: GetJwksRequest, call: Call) -> GetJwksResponse:
         self.workloads.append(call.caller.workload)
+        self.addresses.append(call.source_address)
         if self.error is not None:
             raise self.error
         return GetJwksResponse(keys=[Jwk(kid="k")])
@@ -87,3 +90,12 @@ async def test_a_service_that_is_placed_elsewhere_is_called_there() -> None:
         await process.keys()
     assert process.auth.workloads == []
     await process.clients.close()
+
+
+async def test_a_call_for_somebody_says_from_where_they_called(process: Process) -> None:
+    outer = Call(GET_ME, {FORWARDED_FOR: "6.6.6.6, 10.0.0.9"}, time.monotonic() + 5, request_id="r")
+    token = current_call.set(outer)
+    await process.keys()
+    current_call.reset(token)
+    await process.keys()
+    assert process.auth.addresses == ["10.0.0.9", ""]
