@@ -24,7 +24,8 @@ BEGUN = "BEGUN"
 
 # What came within this time travels together.
 GATHER_S = 0.05
-MAX_BATCH = 500
+# A message of the bus has a megabyte at most.
+MAX_BATCH = 300
 # Kept while the bus is away; what comes beyond is counted and lost, the calls go on.
 MAX_WAITING = 50_000
 WRITE_TIMEOUT_S = 2.0

@@ -1,4 +1,4 @@
-"""What the audit log holds of a person: what they did, and what was done as them."""
+"""What the audit log holds of a person: what they did, what was done as them, and to their account."""
 
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
@@ -27,6 +27,6 @@ class AuditData:
 
 
 def _shown(body: str, user_id: str) -> Mapping[str, Any]:
-    """A record, without where an administrator was who acted for the person: that is the administrator's."""
+    """A record, without where somebody else was who did it. A sign-in has no actor yet, and is the person's own."""
     document: dict[str, Any] = orjson.loads(body)
-    return document if document["actor_id"] == user_id else {**document, "source_address": "", "session_id": ""}
+    return document if document["actor_id"] in {user_id, ""} else {**document, "source_address": "", "session_id": ""}

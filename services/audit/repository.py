@@ -20,7 +20,9 @@ _MOVE_HEAD = "UPDATE head SET seq = $1, hash = $2"
 _NEXT = """
 SELECT seq, hash, body FROM record WHERE seq > $1 AND seq <= $2 AND time_us >= $3 AND time_us < $4 ORDER BY seq LIMIT $5
 """
-_OF_PERSON = "SELECT seq, hash, body FROM record WHERE (actor_id = $1 OR user_id = $1) AND seq > $2 ORDER BY seq LIMIT $3"
+_OF_PERSON = """
+SELECT seq, hash, body FROM record WHERE (actor_id = $1 OR user_id = $1 OR resource_ids @> ARRAY[$1]) AND seq > $2 ORDER BY seq LIMIT $3
+"""
 # The first record that stays; all of them are older when there is none.
 _CUT = "SELECT coalesce((SELECT min(seq) FROM record WHERE time_us >= $1), (SELECT seq + 1 FROM head)) - 1"
 _MOVE_CUT = """
@@ -93,7 +95,7 @@ class Repository:
             after_seq = page[-1].seq
 
     async def pages_of(self, person_id: str) -> AsyncIterator[list[Entry]]:
-        """What somebody did, and what was done as them, oldest first, page by page."""
+        """What somebody did, what was done as them, and what was done to their account, oldest first, page by page."""
         after_seq = 0
         while page := [Entry(*row) for row in await self._pool.fetch(_OF_PERSON, person_id, after_seq, _PAGE)]:
             yield page
