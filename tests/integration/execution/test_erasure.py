@@ -38,7 +38,8 @@ async def database(migrated: Settings) -> AsyncIterator[Database]:
 
 
 async def _add(database: Database, owner_id: str, end_time: dt.datetime | None, root_id: str | None = None) -> str:
-    execution_id, status = uuid7(), "COMPLETED" if end_time else "QUEUED"
+    # What has not ended is parked, so that no worker of another test takes it.
+    execution_id, status = uuid7(), "COMPLETED" if end_time else "REVIEW"
     await database.pool.execute(_EXECUTION, execution_id, owner_id, status, end_time, root_id)
     for statement in _PARTS:
         await database.pool.execute(statement, execution_id)
