@@ -60,7 +60,7 @@ EVENTS_MAX_AGE_S = 600.0
 EVENTS_MAX_BYTES = 64 * 1024 * 1024
 DEAD_LETTERS_MAX_AGE_S = 30 * 86400.0
 DEAD_LETTERS_MAX_BYTES = 64 * 1024 * 1024
-# Messages with an id seen within this time are dropped.
+# Header with the id of a message. One with an id seen within this time is dropped.
 MESSAGE_ID = "Nats-Msg-Id"
 DEDUPLICATE_S = 120.0
 
