@@ -26,12 +26,14 @@ BEGUN = "BEGUN"
 GATHER_S = 0.05
 # A message of the bus has a megabyte at most.
 MAX_BATCH = 300
-# Kept while the bus is away; what comes beyond is counted and lost, the calls go on.
+# Kept while the bus is away. What comes beyond stands in the process's own log only, the calls go on, and the audit log says how many.
 MAX_WAITING = 50_000
+LOST = "RecordsLost"
 WRITE_TIMEOUT_S = 2.0
 _RETRY_S = 1.0
 _FLUSH_S = 2.0
 
+_LOG = "treadle.audit.v1.AuditService"
 _FAULTS = (OSError, nats.errors.Error, JetStreamError)
 
 _log = get_logger("mesh.audit")
@@ -41,7 +43,8 @@ _log = get_logger("mesh.audit")
 class AuditRecord:
     """One call. `actor_id` is who did it, `user_id` as whom; both are empty for strangers and for services that act for themselves.
 
-    `resources` are the ids that the call was about, by name; never anything else of its content. `time_us` is microseconds since 1970.
+    `resources` are the ids that the call was about, by name, and what its handler noted; never anything else of its content.
+    `time_us` is microseconds since 1970.
     """
 
     actor_id: str
@@ -83,11 +86,14 @@ class Records:
         self._waiting: deque[AuditRecord] = deque()
         self._woken = asyncio.Event()
         self._lost = metrics.counter("treadle_audit_lost_total", "Audit records that found no room while the bus was away")
+        # Lost since the audit log was last told.
+        self._untold = 0
 
     def add(self, record: AuditRecord) -> None:
-        """Queues a record. Never raises: when there is no room, it is counted and lost."""
+        """Queues a record. Never raises: when there is no room, it goes to the process's own log."""
         if len(self._waiting) >= MAX_WAITING:
-            self._lost.inc()
+            self._lose(record)
+            self._untold += 1
             return
         self._waiting.append(record)
         self._woken.set()
@@ -111,18 +117,26 @@ class Records:
                 await ensure_streams(bus.js)
                 self._bus = bus
                 await self._send(bus)
-            except _FAULTS as error:
+            except Exception as error:  # whatever it was, what waits must not wait for ever
                 _log.warning("audit_waits_for_bus", fault=type(error).__name__, waiting=len(self._waiting))
                 await asyncio.sleep(_RETRY_S)
+                # Whoever woke it before will not do so again.
+                self._woken.set()
 
     async def flush(self) -> None:
-        """Sends what is left, as far as that is quickly done."""
+        """Sends what is left, as far as that is quickly done; the rest goes to the process's own log."""
         try:
             async with asyncio.timeout(_FLUSH_S):
                 while self._waiting and self._bus is not None:
                     await self._send_batch(self._bus)
-        except (TimeoutError, *_FAULTS) as error:
-            _log.warning("audit_records_lost", fault=type(error).__name__, count=len(self._waiting))
+        except Exception as error:  # whatever it was, the rest is written down
+            _log.warning("audit_flush_failed", fault=type(error).__name__)
+        while self._waiting:
+            self._lose(self._waiting.popleft())
+
+    def _lose(self, record: AuditRecord) -> None:
+        self._lost.inc()
+        _log.error("audit_record_lost", record=record.line().decode())
 
     async def _send(self, bus: Bus) -> None:
         while True:
@@ -131,6 +145,13 @@ class Records:
             self._woken.clear()
             while self._waiting:
                 await self._send_batch(bus)
+                self._tell_of_losses()
+
+    def _tell_of_losses(self) -> None:
+        """There is room again: the audit log has a gap, and must say so."""
+        if self._untold:
+            self._waiting.append(AuditRecord("", "", "", "", _LOG, LOST, {"count": str(self._untold)}, "DATA_LOSS", "", "", ""))
+            self._untold = 0
 
     async def _send_batch(self, bus: Bus) -> None:
         batch = [self._waiting[n] for n in range(min(len(self._waiting), MAX_BATCH))]

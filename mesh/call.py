@@ -50,6 +50,8 @@ class Call:
     # The message, once it has been read, and what a unary handler answered.
     request: Message | None = None
     response: Message | None = None
+    # What the call turned out to be about, where its messages do not say it; for the audit log (see `note_about`).
+    about: Mapping[str, str] | None = None
     # Headers for the response, such as `etag`; both doors send them (as initial metadata over gRPC).
     response_headers: dict[str, str] = field(default_factory=dict)
 
@@ -66,3 +68,10 @@ class Call:
 
 # The call being served, for logs and for outgoing calls.
 current_call: ContextVar[Call | None] = ContextVar("current_call", default=None)
+
+
+def note_about(**facts: str) -> None:
+    """Tells the audit log whom or what the call being served is about: where its messages do not say it, or the client must not know."""
+    call = current_call.get()
+    if call is not None:
+        call.about = {**(call.about or {}), **facts}

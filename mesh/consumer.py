@@ -59,7 +59,7 @@ async def _run(resources: Resources, reader: Reader, handle: Handle) -> None:
         try:
             await ensure_streams(bus.js)
             await _follow(bus, reader, handle)
-        except (OSError, nats.errors.Error) as error:
+        except Exception as error:  # whatever it was, nobody else reads these messages
             _log.warning("consumer_waits_for_bus", durable=reader.durable, fault=type(error).__name__)
             await asyncio.sleep(_RETRY_S)
 

@@ -98,7 +98,7 @@ def _resources(call: Call) -> dict[str, str]:
     for message, named in zip((call.response, call.request), readers, strict=True):
         if message is not None:
             found |= {name: value for name, read in named.items() if (value := read(message))}
-    return found
+    return {**found, **call.about} if call.about else found
 
 
 def _readers_of(method: Method) -> tuple[dict[str, Read], dict[str, Read]]:

@@ -36,10 +36,7 @@ async def build(resources: Resources) -> AsyncIterator[Running]:
         _log.info("audit_head", seq=head.seq, hash=head.hash)
 
     async def forget(horizon: dt.datetime) -> int:
-        seq = await repository.forget_before(horizon)
-        if seq:
-            await repository.append([_forgot(seq).line().decode()])
-        return seq
+        return await repository.forget_before(horizon, _forgot)
 
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(consuming(resources, _READER, keep))
@@ -47,10 +44,10 @@ async def build(resources: Resources) -> AsyncIterator[Running]:
         yield Running(servicers={_SERVICE: AuditServicer(repository)}, personal_data=AuditData(repository))
 
 
-def _forgot(seq: int) -> AuditRecord:
+def _forgot(seq: int) -> str:
     """That the log begins later now is in the log."""
     resources = {"last_seq": str(seq)}
-    return AuditRecord("", "", "", "audit", _SERVICE, "ForgetOldRecords", resources, "OK", "", "", "")
+    return AuditRecord("", "", "", "audit", _SERVICE, "ForgetOldRecords", resources, "OK", "", "", "").line().decode()
 
 
 SERVICE = Service("audit", build, migrations="services.audit.migrations", needs=("postgres",))

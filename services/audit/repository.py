@@ -1,7 +1,7 @@
 """All SQL of the audit service."""
 
 import datetime as dt
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,10 @@ import orjson
 from services.audit.ledger import Entry, Mark, linked
 
 _PAGE = 1000
+_FORGOTTEN_AT_ONCE = 10_000
+
+# The record that says up to which seq the log has forgotten.
+Note = Callable[[int], str]
 
 _LOCK_HEAD = "SELECT seq, hash FROM head FOR UPDATE"
 _HEAD = "SELECT seq, hash, cut_seq, cut_hash FROM head"
@@ -20,11 +24,14 @@ _MOVE_HEAD = "UPDATE head SET seq = $1, hash = $2"
 _NEXT = """
 SELECT seq, hash, body FROM record WHERE seq > $1 AND seq <= $2 AND time_us >= $3 AND time_us < $4 ORDER BY seq LIMIT $5
 """
-_OF_PERSON = """
-SELECT seq, hash, body FROM record WHERE (actor_id = $1 OR user_id = $1 OR resource_ids @> ARRAY[$1]) AND seq > $2 ORDER BY seq LIMIT $3
+# Each part goes along an index of its own; all at once would read everything of the person for every page.
+_PART = "(SELECT seq, hash, body FROM record WHERE {} AND seq > $2 ORDER BY seq LIMIT $3)"
+_PARTS = " UNION ".join(map(_PART.format, ("actor_id = $1", "user_id = $1", "resource_ids @> ARRAY[$1]")))
+_OF_PERSON = f"{_PARTS} ORDER BY seq LIMIT $3"
+# The first record that stays; all of them are older when there is none. Not too many at once: who appends waits meanwhile.
+_CUT = """
+SELECT least(coalesce((SELECT min(seq) FROM record WHERE time_us >= $1), (SELECT seq + 1 FROM head)) - 1, (SELECT cut_seq + $2 FROM head))
 """
-# The first record that stays; all of them are older when there is none.
-_CUT = "SELECT coalesce((SELECT min(seq) FROM record WHERE time_us >= $1), (SELECT seq + 1 FROM head)) - 1"
 _MOVE_CUT = """
 UPDATE head SET cut_seq = r.seq, cut_hash = r.hash FROM record r WHERE r.seq = $1 AND head.cut_seq < $1 RETURNING head.cut_seq
 """
@@ -55,19 +62,8 @@ class Repository:
 
     async def append(self, bodies: Sequence[str]) -> Mark:
         """Appends records that are not there yet, in this order; the newest record after that. Repeating it changes nothing."""
-        by_id = {orjson.loads(body)["id"]: body for body in bodies}
         async with self._pool.acquire() as connection, connection.transaction():
-            # Held until the commit: the log has one end, whoever writes to it.
-            [row] = await connection.fetch(_LOCK_HEAD)
-            mark = Mark(row["seq"], row["hash"])
-            known = {row["id"] for row in await connection.fetch(_KNOWN, list(by_id))}
-            entries = linked(mark, [body for record_id, body in by_id.items() if record_id not in known])
-            if not entries:
-                return mark
-            columns = [entry.seq for entry in entries], [entry.hash for entry in entries], [entry.body for entry in entries]
-            await connection.execute(_INSERT, *columns)
-            await connection.execute(_MOVE_HEAD, entries[-1].seq, entries[-1].hash)
-        return Mark(entries[-1].seq, entries[-1].hash)
+            return await _append(connection, bodies)
 
     async def marks(self) -> tuple[Mark, Mark]:
         """The place before the first record that is kept, and the newest record."""
@@ -101,16 +97,36 @@ class Repository:
             yield page
             after_seq = page[-1].seq
 
-    async def forget_before(self, horizon: dt.datetime) -> int:
-        """Forgets the oldest records up to the first that is not older; the seq of the last one that went, 0 for none."""
+    async def forget_before(self, horizon: dt.datetime, note: Note) -> int:
+        """Forgets a batch of the oldest records, up to the first that is not older, and notes that in the log; the seq of the last one that
+        went, 0 for none.
+        """
         async with self._pool.acquire() as connection, connection.transaction():
             await connection.fetchrow(_LOCK_HEAD)
-            cut = await connection.fetchval(_CUT, _micros(horizon))
+            cut = await connection.fetchval(_CUT, _micros(horizon), _FORGOTTEN_AT_ONCE)
             if await connection.fetchval(_MOVE_CUT, cut) is None:
                 return 0
             await connection.execute("SET LOCAL audit.retention = 'on'")
             await connection.execute(_FORGET, cut)
+            await _append(connection, [note(int(cut))])
         return int(cut)
+
+
+async def _append(connection: Any, bodies: Sequence[str]) -> Mark:
+    """As a part of somebody's transaction."""
+    by_id = {orjson.loads(body)["id"]: body for body in bodies}
+    # Held until the commit: the log has one end, whoever writes to it.
+    [row] = await connection.fetch(_LOCK_HEAD)
+    mark = Mark(row["seq"], row["hash"])
+    known = {row["id"] for row in await connection.fetch(_KNOWN, list(by_id))}
+    entries = linked(mark, [body for record_id, body in by_id.items() if record_id not in known])
+    if not entries:
+        return mark
+    await connection.execute(
+        _INSERT, [entry.seq for entry in entries], [entry.hash for entry in entries], [entry.body for entry in entries]
+    )
+    await connection.execute(_MOVE_HEAD, entries[-1].seq, entries[-1].hash)
+    return Mark(entries[-1].seq, entries[-1].hash)
 
 
 def _conditions(wanted: Filter) -> tuple[list[str], list[Any]]:

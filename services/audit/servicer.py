@@ -11,7 +11,7 @@ from treadle.audit.v1 import audit_service_pb2 as pb
 from mesh.call import Call
 from mesh.errors import InvalidArgumentError, Violation
 from mesh.paging import read_token, write_token
-from services.audit.ledger import Entry, Mark, Verification
+from services.audit.ledger import Entry, Mark, Verdict, Verification
 from services.audit.repository import Filter, Repository
 
 _DEFAULT_PAGE_SIZE = 50
@@ -70,12 +70,7 @@ class AuditServicer:
             violation = Violation("known_hash", "must be the hash of the record at known_seq; both are set, or none")
             raise InvalidArgumentError("known_hash is not one of ours.", reason="HASH_INVALID", violations=[violation])
         known = Mark(request.known_seq, request.known_hash) if request.known_seq else None
-        cut, head = await self._repository.marks()
-        verification = Verification(cut, known)
-        async for page in self._repository.pages(cut.seq, head.seq):
-            if not verification.take(page):
-                break
-        verdict = verification.verdict(head)
+        verdict = await self._verdict(known)
         return pb.VerifyAuditRecordsResponse(
             is_intact=verdict.is_intact,
             checked=verdict.checked,
@@ -83,6 +78,17 @@ class AuditServicer:
             head_seq=verdict.head.seq,
             head_hash=verdict.head.hash,
         )
+
+    async def _verdict(self, known: Mark | None) -> Verdict:
+        cut, head = await self._repository.marks()
+        verification = Verification(cut, known)
+        async for page in self._repository.pages(cut.seq, head.seq):
+            if not verification.take(page):
+                break
+        verdict = verification.verdict(head)
+        # Old records may have gone while they were read, which is as it should be.
+        is_moved = not verdict.is_intact and (await self._repository.marks())[0] != cut
+        return await self._verdict(known) if is_moved else verdict
 
 
 def record_message(entry: Entry) -> pb.AuditRecord:

@@ -76,9 +76,10 @@ class KnownSession:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A refresh token was shown that had been traded before: these sessions have ended by that."""
+    """Sessions of an account that have ended by a refresh token that was shown."""
 
     session_ids: Sequence[str]
+    account_id: str
 
 
 class Refused(Enum):

@@ -5,7 +5,7 @@ from datetime import datetime
 
 import orjson
 
-from mesh.call import Caller
+from mesh.call import Caller, note_about
 from mesh.logs import get_logger
 from mesh.outbox import Post
 from mesh.streams import MAIL_SUBJECT
@@ -50,6 +50,7 @@ class LinkDesk:
         """Mails a link, if there is such an account and it has not had too many."""
         known = await self._accounts.find_credentials(normal_email(email))
         if known is not None:
+            note_about(user_id=known.account.id)
             await self._mail(known.account, Purpose.RESET)
 
     async def reset(self, token: str, new_password: str) -> None:
@@ -61,6 +62,7 @@ class LinkDesk:
             raise errors.link_invalid()
         account_id, ended = done
         _log.info("password_reset", user_id=account_id)
+        note_about(user_id=account_id)
         for session_id in ended:
             await self._announce(session_id)
 
@@ -76,6 +78,7 @@ class LinkDesk:
         account = await self._links.verify_email(link_id) if link_id else None
         if account is None:
             raise errors.link_invalid()
+        note_about(user_id=account.id)
         return account
 
     async def create_sign_in(self, caller: Caller) -> NewLink:

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
-from mesh.call import Caller
+from mesh.call import Caller, note_about
 from mesh.ids import canonical_uuid
 from mesh.logs import get_logger
 from services.auth import errors
@@ -74,6 +74,7 @@ class SessionDesk:
         if account is None:
             raise errors.account_not_found()
         _log.info("roles_set", user_id=account.id, roles=sorted(account.roles))
+        note_about(roles=" ".join(sorted(account.roles)))
         # Its API keys are looked up anew, its sessions end.
         await self._tell([account.id, *await self._sessions.end_all(account.id)])
         return account

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from mesh.call import note_about
 from mesh.logs import get_logger
 from services.auth import errors
 from services.auth.account import Account, Client, Ended, NewAccount, Refused, SignedIn, default_name, normal_email
@@ -78,6 +79,8 @@ class SignIn:
         known = await self._accounts.find_credentials(email)
         if not await self._passwords.matches(password, known.password_hash if known else None) or known is None:
             _log.info("login_refused", user_id=known.account.id if known else "")
+            if known is not None:
+                note_about(user_id=known.account.id)
             await self._throttle.count_failure(email, client.source_address)
             raise errors.invalid_credentials()
         if known.password_hash and self._passwords.is_outdated(known.password_hash):
@@ -97,7 +100,8 @@ class SignIn:
         token = new_refresh_token()
         answer = await self._sessions.rotate(digest(refresh_token), digest(token), self._refresh_ttl_s, client)
         if isinstance(answer, Ended):
-            _log.warning("refresh_token_reused")
+            _log.warning("refresh_token_reused", user_id=answer.account_id)
+            note_about(user_id=answer.account_id)
             for session_id in answer.session_ids:
                 await self._announce(session_id)
             raise errors.refresh_token_reused()
@@ -107,8 +111,10 @@ class SignIn:
 
     async def logout(self, refresh_token: str) -> None:
         """Ends the session of the token. Idempotent; unknown tokens are no error."""
-        for session_id in await self._sessions.end_by_token(digest(refresh_token)):
-            await self._announce(session_id)
+        ended = await self._sessions.end_by_token(digest(refresh_token))
+        if ended is not None:
+            note_about(user_id=ended.account_id, session_id=ended.session_ids[0])
+            await self._announce(ended.session_ids[0])
 
     def _session(self, signed_in: SignedIn, refresh_token: str) -> Session:
         access_token = self._tokens.issue(signed_in.account, signed_in.session_id)

@@ -60,7 +60,7 @@ _END_BY_TOKEN = (
     update(refresh_family)
     .where(refresh_family.c.end_time.is_(None), refresh_family.c.id == _FAMILY_OF_TOKEN.scalar_subquery())
     .values(_END)
-    .returning(refresh_family.c.id)
+    .returning(refresh_family.c.id, refresh_family.c.account_id)
 )
 _END_ONE = (
     update(refresh_family)
@@ -106,7 +106,7 @@ class Sessions:
                 return Refused.INVALID
             if row.is_used:
                 ended = (await connection.execute(_END_BY_TOKEN, shown | {"reason": "REUSE"})).scalars()
-                return Ended([str(found) for found in ended])
+                return Ended([str(found) for found in ended], str(row.id))
             if row.is_over:
                 return Refused.INVALID
             life = {"family": family, "life": timedelta(seconds=ttl_s)}
@@ -116,9 +116,11 @@ class Sessions:
             await connection.execute(_INSERT_TOKEN, life | {"new_digest": new_digest})
         return SignedIn(account_of(row), str(family))
 
-    async def end_by_token(self, token_digest: bytes) -> list[str]:
-        """Ends the session of a refresh token. Idempotent."""
-        return await self._end(_END_BY_TOKEN, shown=token_digest, reason="LOGOUT")
+    async def end_by_token(self, token_digest: bytes) -> Ended | None:
+        """Ends the session of a refresh token; None when none has ended by that. Idempotent."""
+        async with self._engine.begin() as connection:
+            row = (await connection.execute(_END_BY_TOKEN, {"shown": token_digest, "reason": "LOGOUT"})).one_or_none()
+        return Ended([str(row.id)], str(row.account_id)) if row else None
 
     async def end(self, account_id: str, session_id: str) -> list[str]:
         """Ends a session of the account, if it has such a one that is open."""

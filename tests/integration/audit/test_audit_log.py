@@ -14,13 +14,17 @@ import httpx
 import pytest
 import pytest_asyncio
 from pydantic import SecretStr
+from treadle.audit.v1.audit_service_pb2 import VerifyAuditRecordsRequest
 
 from mesh.audit import AuditRecord
+from mesh.call import Call
+from mesh.contract import methods
 from mesh.database import Database, open_database
 from mesh.host import find_services, hosted
 from mesh.settings import Settings
 from services.audit.ledger import Mark, Verification
 from services.audit.repository import Filter, Repository
+from services.audit.servicer import AuditServicer
 
 _DEADLINE_S = 20.0
 _OWNER = f"owner-{uuid4().hex}@example.com"
@@ -101,6 +105,28 @@ async def test_what_an_administrator_does_for_a_user_is_recorded_before_and_afte
     assert answer.json()["id"] == ann["user"]["id"], answer.text
     records = await _records(rest, admin, 4, user_id=ann["user"]["id"], actor_id=admin["user"]["id"])
     assert sorted(record["code"] for record in records) == ["BEGUN", "BEGUN", "NOT_FOUND", "OK"]
+
+
+async def test_a_wrong_password_and_what_a_link_or_a_token_did_are_found_by_whose_account_it_was(
+    rest: httpx.AsyncClient, admin: dict[str, Any]
+) -> None:
+    email = f"ann-{uuid4().hex}@example.com"
+    ann = await _register(rest, email)
+    await rest.post("/v1/auth/login", json={"email": email, "password": "wrong"})
+    await rest.post("/v1/auth/password:request_reset", json={"email": email})
+    await rest.post("/v1/auth/logout", json={"refresh_token": ann["refresh_token"]})
+    records = await _records(rest, admin, 4, resource_id=ann["user"]["id"])
+    found = {record["method"]: record["code"] for record in records}
+    assert found == {"Register": "OK", "Login": "UNAUTHENTICATED", "RequestPasswordReset": "OK", "Logout": "OK"}
+
+
+async def test_which_roles_somebody_got_is_recorded(rest: httpx.AsyncClient, admin: dict[str, Any]) -> None:
+    email = f"bob-{uuid4().hex}@example.com"
+    bob = await _register(rest, email)
+    set_roles = await rest.post("/v1/auth/accounts:set_roles", json={"email": email, "roles": ["creator"]}, headers=_headers(admin))
+    assert set_roles.status_code == 200, set_roles.text
+    [record] = await _records(rest, admin, 1, resource_id=bob["user"]["id"], method="SetRoles")
+    assert record["resources"] == {"user_id": bob["user"]["id"], "roles": "creator user"}
 
 
 async def test_acting_for_a_user_without_a_bus_is_refused(migrated: Settings, rest: httpx.AsyncClient, admin: dict[str, Any]) -> None:
@@ -202,17 +228,53 @@ async def own_log(migrated: Settings, postgres_url: str) -> AsyncIterator[Reposi
     await connection.close()
 
 
-async def test_old_records_go_and_what_stays_is_still_proved(own_log: Repository) -> None:
+async def test_old_records_go_and_what_stays_is_still_proved(own_log: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
     now_us = time.time_ns() // 1000
     old = [_line(f"old-{n}", 1_000_000 + n) for n in range(5)]
     await own_log.append([*old, _line("new", now_us), _line("newer", now_us + 1)])
     horizon = dt.datetime.now(dt.UTC) - dt.timedelta(days=1)
-    assert await own_log.forget_before(horizon) == 5
-    assert await own_log.forget_before(horizon) == 0
+    monkeypatch.setattr("services.audit.repository._FORGOTTEN_AT_ONCE", 3)
+
+    def note(seq: int) -> str:
+        return _line(f"forgot-{seq}")
+
+    assert [await own_log.forget_before(horizon, note) for _ in range(3)] == [3, 5, 0]
     cut, head = await own_log.marks()
-    assert (cut.seq, head.seq) == (5, 7)
+    assert (cut.seq, head.seq) == (5, 9)
+    methods = [json.loads(entry.body)["method"] for entry in await own_log.find(Filter(), None, 10)]
+    assert methods == ["forgot-5", "forgot-3", "newer", "new"]
     verification = Verification(cut)
     async for page in own_log.pages(0, head.seq):
         verification.take(page)
     assert verification.verdict(head).is_intact
-    assert verification.verdict(Mark(8, "0" * 64)).broken_seq == 8
+    assert verification.verdict(Mark(10, "0" * 64)).broken_seq == 10
+
+
+async def test_forgetting_while_the_log_is_verified_is_no_forgery(own_log: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    await own_log.append([*(_line(f"old-{n}", 1_000_000 + n) for n in range(5)), _line("new")])
+    marks = own_log.marks
+
+    async def forget_after() -> tuple[Mark, Mark]:
+        found = await marks()
+        await own_log.forget_before(dt.datetime.now(dt.UTC) - dt.timedelta(days=1), lambda seq: _line(f"forgot-{seq}"))
+        return found
+
+    monkeypatch.setattr(own_log, "marks", forget_after)
+    call = Call(methods()["/treadle.audit.v1.AuditService/VerifyAuditRecords"], {}, 0.0)
+    answer = await AuditServicer(own_log).verify_audit_records(VerifyAuditRecordsRequest(), call)
+    assert (answer.is_intact, answer.head_seq) == (True, 7)
+
+
+async def test_pages_of_a_person_hold_each_record_once(own_log: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.audit.repository._PAGE", 2)
+    roles = [
+        ("ann", "ann", "ann"),
+        ("bob", "ann", "x"),
+        ("bob", "bob", "ann"),
+        ("ann", "bob", "x"),
+        ("bob", "bob", "x"),
+        ("ann", "ann", "x"),
+    ]
+    lines = [AuditRecord(actor, user, "", "edge", "s", "m", {"x_id": about}, "OK", "", "", "r").line() for actor, user, about in roles]
+    await own_log.append([line.decode() for line in lines])
+    assert [entry.seq async for page in own_log.pages_of("ann") for entry in page] == [1, 2, 3, 4, 6]

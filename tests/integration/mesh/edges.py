@@ -17,6 +17,7 @@ from mesh.edge.targets import Doors, EdgeTargets
 from mesh.host import Host
 from mesh.local import envoy
 
+HOSTED = {"auth", "user", "execution"}
 NOBODY = Doors("127.0.0.1:1", "127.0.0.1:1")
 PATIENCE_S = 20.0
 
@@ -30,7 +31,7 @@ async def edge_before(
     cookies: Mapping[str, str] | None = None,
     **timeouts_s: float,
 ) -> AsyncIterator[str]:
-    """`host:port` of an edge. Behind it `host` serves auth, user and execution; graph and block are away.
+    """`host:port` of an edge. Behind it `host` serves auth, user and execution; all others are away.
 
     `timeouts_s` by method name shorten what the edge grants, not what the service takes; `cookies` by method name are what they take.
     """
@@ -63,7 +64,7 @@ def _targets(host: Host, admin_socket: Path) -> EdgeTargets:
         listen=listen,
         admin_socket=admin_socket,
         issuer=host.resources.settings.issuer,
-        services={"auth": doors, "user": doors, "execution": doors, "graph": NOBODY, "block": NOBODY},
+        services={domain: doors if domain in HOSTED else NOBODY for domain in {method.domain for method in methods().values()}},
         gateway=doors,
     )
 

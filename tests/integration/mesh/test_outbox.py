@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 import pytest_asyncio
+from nats.js import JetStreamContext
 
 from mesh.consumer import MAX_ATTEMPTS, NotYetError, Reader, consuming, pause_s
 from mesh.database import Database, open_database
@@ -14,7 +15,7 @@ from mesh.host import find_services, hosted
 from mesh.outbox import posting
 from mesh.resources import Resources
 from mesh.settings import Settings
-from mesh.streams import DEAD_LETTERS, DOMAIN_EVENTS, dead_subject
+from mesh.streams import DEAD_LETTERS, DOMAIN_EVENTS, dead_subject, ensure_streams
 
 _DEADLINE_S = 20.0
 _INSERT = "INSERT INTO outbox (subject, body) VALUES ($1, $2)"
@@ -91,6 +92,25 @@ async def test_a_message_that_fails_comes_again_and_one_that_never_works_becomes
         [letter] = await letters.fetch(1, timeout=_DEADLINE_S)
     assert letter.data == b"bad"
     assert seen[:2] == ["good", "good"]
+
+
+async def test_no_fault_whatever_ends_the_reading(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mesh.consumer._RETRY_S", 0.01)
+    reader, seen, faults = _reader(), list[str](), [RuntimeError(), ValueError()]
+
+    async def ready(js: JetStreamContext) -> None:
+        if faults:
+            raise faults.pop()
+        await ensure_streams(js)
+
+    async def take(_: str, body: bytes) -> None:
+        seen.append(body.decode())
+
+    monkeypatch.setattr("mesh.consumer.ensure_streams", ready)
+    async with consuming(resources, reader, take):
+        await (await resources.bus()).js.publish(reader.subject, b"one")
+        await _until(seen, 1)
+    assert not faults
 
 
 async def test_what_needs_time_is_asked_for_as_often_as_it_takes(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,10 @@
 """What the chain remembers of calls."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import orjson
 import pytest
@@ -12,14 +14,15 @@ from treadle.execution.v1.execution_service_pb2 import CreateExecutionRequest, C
 from treadle.user.v1.user_service_pb2 import GetMeResponse
 
 from mesh import errors
-from mesh.audit import BEGUN, AuditRecord, Records, recording
+from mesh.audit import BEGUN, LOST, AuditRecord, Records, recording
 from mesh.bus import Bus
-from mesh.call import Call
+from mesh.call import Call, note_about
 from mesh.chain.auth import ON_BEHALF_OF
 from mesh.contract import Method, methods
 from mesh.dispatch import Dispatcher
 from mesh.ids import uuid7
 from mesh.metrics import Metrics
+from mesh.streams import STREAMS
 from tests.unit.mesh.chains import CREATE, GET_ME, LOGIN, Handlers, KeptRecords, chain, given
 
 GOOD = {"authorization": "Bearer good", "x-request-id": "r-1", "x-forwarded-for": "6.6.6.6, 10.0.0.9"}
@@ -59,6 +62,18 @@ async def test_an_id_in_the_answer_is_recorded() -> None:
     await run(SET_ROLES, handler, SetRolesRequest(email="a@example.com"), GOOD, records)
     assert records.added[0].resources == {"user_id": "u2"}
     assert b"example.com" not in records.added[0].line()
+
+
+async def test_a_handler_says_whom_it_was_about_where_no_message_may() -> None:
+    async def handler(_: Message, __: Call) -> Message:
+        note_about(user_id="u2")
+        note_about(session_id="s1")
+        raise errors.UnauthenticatedError("No.", reason="INVALID_CREDENTIALS")
+
+    kept = KeptRecords()
+    with pytest.raises(errors.UnauthenticatedError):
+        await run(LOGIN, handler, LOGIN.request_type(), {}, kept)
+    assert kept.added[0].resources == {"user_id": "u2", "session_id": "s1"}
 
 
 async def test_reads_are_not_recorded() -> None:
@@ -136,6 +151,33 @@ class TestRecords:
             records.add(_record())
         assert b"treadle_audit_lost_total 3.0" in metrics.text()
 
+    async def test_the_log_says_how_many_found_no_room_once_there_is_a_bus(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("mesh.audit.MAX_WAITING", 2)
+        bus = _FakeBus()
+        async with recording(bus.connect, Metrics()) as records:
+            for _ in range(5):
+                records.add(_record())
+            bus.is_up.set()
+            await bus.until(3)
+        assert [(sent["method"], sent["resources"]) for sent in bus.sent] == [("m", {}), ("m", {}), (LOST, {"count": "3"})]
+
+    async def test_no_fault_whatever_ends_the_sending(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("mesh.audit._RETRY_S", 0.01)
+        bus = _FakeBus(faults=[RuntimeError(), ValueError()])
+        bus.is_up.set()
+        async with recording(bus.connect, Metrics()) as records:
+            records.add(_record())
+            await bus.until(1)
+        assert len(bus.sent) == 1
+
+    async def test_what_a_process_still_has_when_it_ends_stands_in_its_own_log(self, capsys: pytest.CaptureFixture[str]) -> None:
+        metrics, record = Metrics(), _record()
+        async with recording(_no_bus, metrics) as records:
+            records.add(record)
+        assert "audit_record_lost" in (said := capsys.readouterr().out)
+        assert record.id in said
+        assert b"treadle_audit_lost_total 1.0" in metrics.text()
+
     async def test_what_must_be_recorded_first_is_refused_while_there_is_no_bus(self) -> None:
         with pytest.raises(errors.UnavailableError):
             await Records(_no_bus, Metrics()).write(_record())
@@ -144,6 +186,35 @@ class TestRecords:
         async with asyncio.timeout(5):
             async with recording(_no_bus, Metrics()) as records:
                 records.add(_record())
+
+
+class _FakeBus:
+    """A bus that comes up when it is told to, and whose first publications fail."""
+
+    def __init__(self, faults: Sequence[Exception] = ()) -> None:
+        self.is_up = asyncio.Event()
+        self.sent: list[dict[str, Any]] = []
+        self._faults = list(faults)
+
+    async def connect(self) -> Bus:
+        await self.is_up.wait()
+        return cast(
+            Bus, SimpleNamespace(js=SimpleNamespace(publish=self.publish, stream_info=self.stream_info, update_stream=self.publish))
+        )
+
+    async def stream_info(self, name: str) -> Any:
+        [config] = [config for config in STREAMS if config.name == name]
+        return SimpleNamespace(config=config)
+
+    async def publish(self, _: str, body: bytes, **__: Any) -> None:
+        if self._faults:
+            raise self._faults.pop()
+        self.sent += map(orjson.loads, body.splitlines())
+
+    async def until(self, count: int) -> None:
+        async with asyncio.timeout(5):
+            while len(self.sent) < count:  # noqa: ASYNC110 - as from another process
+                await asyncio.sleep(0.01)
 
 
 async def _no_bus() -> Bus:
