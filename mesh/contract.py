@@ -57,12 +57,19 @@ class Method:
     timeout_s: float
     rate_class: str
     idempotency: str
-    # Over REST: a request body for documents, as JSON text; whether `If-Match` is honoured; a cookie that may hold the credential.
+    # Over REST: a request body for documents, as JSON text; whether `If-Match` is honoured; a cookie that may hold the
+    # credential, and the field of the messages that it stands for.
     example: str = ""
     takes_if_match: bool = False
     cookie: str = ""
+    cookie_field: str = ""
     # Of a stream of bytes: what they are together over REST.
     media_type: str = ""
+
+    @property
+    def takes_cookie(self) -> bool:
+        """True when the cookie may stand for a field of the request; others only set it."""
+        return bool(self.cookie) and self.cookie_field in self.request_descriptor.fields_by_name
 
     @property
     def is_idempotent(self) -> bool:
@@ -155,6 +162,7 @@ def _read(descriptor: MethodDescriptor) -> Method:
         example=rest.example,
         takes_if_match=rest.if_match,
         cookie=rest.cookie,
+        cookie_field=rest.cookie_field,
         media_type=rest.media_type,
     )
 

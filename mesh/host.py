@@ -137,7 +137,12 @@ async def hosted(services: Sequence[Service], settings: Settings) -> AsyncIterat
         for service, item in zip(services, running, strict=True):
             health.watch(Watched((service.name, *item.servicers), service.needs, item.is_healthy))
         grpc_door.add(dispatcher)
-        app = http_door(dispatcher, beside(metrics, _only_app(running)), max_body_bytes=settings.max_message_bytes)
+        app = http_door(
+            dispatcher,
+            beside(metrics, _only_app(running)),
+            max_body_bytes=settings.max_message_bytes,
+            cookie_life_s=settings.refresh_token_ttl_s,
+        )
         http_server = HttpServer(app, sock, settings.drain_s)
         await stack.enter_async_context(loop_lag(metrics))
         await stack.enter_async_context(health.running(dispatcher.set_serving))

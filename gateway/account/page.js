@@ -8,14 +8,14 @@ const form = document.querySelector("form");
 const say = (text) => { document.querySelector("output").textContent = text; };
 
 async function call(verb, path, body) {
-  const options = { method: verb, headers: { "content-type": "application/json" }, body: body && JSON.stringify(body) };
+  const options = { method: verb, headers: { "content-type": "application/json", "x-use-cookie": "true" }, body: body && JSON.stringify(body) };
   const response = await fetch(path, options);
   const answer = await response.json();
   if (!response.ok) throw new Error(answer.message);
   return answer;
 }
 
-// For the pages of this tab only; gone when it is closed.
+// For the pages of this tab only; gone when it is closed. The refresh token is a cookie, which no script sees.
 function keep(session) {
   sessionStorage.setItem("treadle.session", JSON.stringify(session));
   return `You are signed in as ${session.email}.`;

@@ -12,7 +12,8 @@ CSRF = "envoy.filters.http.csrf"
 _CORS_POLICY = "type.googleapis.com/envoy.extensions.filters.http.cors.v3.CorsPolicy"
 _CSRF_POLICY = "type.googleapis.com/envoy.extensions.filters.http.csrf.v3.CsrfPolicy"
 _ALLOWED_HEADERS = (
-    "authorization, content-type, idempotency-key, if-match, if-none-match, x-grpc-web, x-user-agent, grpc-timeout, x-request-id"
+    "authorization, content-type, idempotency-key, if-match, if-none-match, x-grpc-web, x-user-agent, grpc-timeout, x-request-id, "
+    "x-use-cookie"
 )
 _EXPOSED_HEADERS = (
     "allow, etag, grpc-message, grpc-status, grpc-status-details-bin, ratelimit-limit, ratelimit-remaining, ratelimit-reset, "

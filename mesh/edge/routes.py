@@ -111,7 +111,7 @@ def _grpc_prefix(service: str, domain: str) -> Json:
 def _rest_routes(matcher: Json, methods: list[Method], policy: EdgePolicy) -> list[Json]:
     """The route of a path; where a method takes a cookie, before it one for requests that bring it, which only some pages may send."""
     route = _rest_route(matcher, methods)
-    cookies = [method.cookie for method in methods if method.cookie]
+    cookies = [method.cookie for method in methods if method.takes_cookie]
     guarded = [{"name": "cookie", "string_match": {"contains": f"{cookie}="}} for cookie in cookies]
     return [*({**route, "match": {**matcher, "headers": [it]}, "typed_per_filter_config": csrf_on(policy)} for it in guarded), route]
 

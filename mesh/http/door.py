@@ -24,32 +24,34 @@ from mesh.http.streaming import SSE, StreamResponse
 HEALTH_PATH = b"/healthz"
 
 
-def http_door(dispatcher: Dispatcher, extra: ASGIApp | None = None, *, max_body_bytes: int) -> ASGIApp:
+def http_door(dispatcher: Dispatcher, extra: ASGIApp | None = None, *, max_body_bytes: int, cookie_life_s: int = 0) -> ASGIApp:
     """The door for all methods of the dispatcher. Paths that no contract names go to `extra`, or get a JSON 404 without one.
+
+    `cookie_life_s` is how long browsers keep a credential in a cookie.
 
     Raises ContractError when a route does not fit its messages.
     """
-    return HttpDoor(dispatcher, extra, max_body_bytes)
+    return HttpDoor(dispatcher, extra, max_body_bytes, cookie_life_s)
 
 
-def route_tree(methods: Iterable[Method]) -> RouteTree[Route]:
+def route_tree(methods: Iterable[Method], cookie_life_s: int = 0) -> RouteTree[Route]:
     """The routes of the methods that have one. Raises ContractError."""
     tree: RouteTree[Route] = RouteTree()
     for method in methods:
         if method.http is not None:
-            tree.add(method.http.verb, method.http.path, Route(method, variables_of(method.http.path)))
+            tree.add(method.http.verb, method.http.path, Route(method, variables_of(method.http.path), cookie_life_s))
     return tree
 
 
 class HttpDoor:
     """See `http_door`."""
 
-    def __init__(self, dispatcher: Dispatcher, extra: ASGIApp | None, max_body_bytes: int) -> None:
+    def __init__(self, dispatcher: Dispatcher, extra: ASGIApp | None, max_body_bytes: int, cookie_life_s: int) -> None:
         """Compiles all routes."""
         self._dispatcher = dispatcher
         self._extra = extra
         self._max_body_bytes = max_body_bytes
-        self._routes = route_tree(dispatcher.methods.values())
+        self._routes = route_tree(dispatcher.methods.values(), cookie_life_s)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one connection scope of ASGI."""
@@ -119,9 +121,14 @@ class HttpDoor:
             if client.is_gone:
                 return
             extra = headers_for(call)
+            if route.cookie is not None:
+                response = route.cookie.hidden(response, call.metadata, extra)
             text, is_known = _conditional(route, response, extra, call.metadata.get("if-none-match"))
         except TreadleError as error:
-            await send_error(send, route.as_client_sent(error), headers_for(call), is_head=is_head)
+            extra = headers_for(call)
+            if route.cookie is not None:
+                route.cookie.forget(error, call.metadata, extra)
+            await send_error(send, route.as_client_sent(error), extra, is_head=is_head)
         except Exception as error:
             await send_error(send, mapped(call, error), headers_for(call), is_head=is_head)
         else:

@@ -66,7 +66,7 @@ def _security(listed: Iterable[Method]) -> dict[str, Any]:
         "api_key": {"type": "http", "scheme": "bearer", "bearerFormat": "trd_…", "description": "An API key, in the same header."},
     }
     for method in listed:
-        if method.cookie:
+        if method.takes_cookie:
             about = "A refresh token that only the browser sees; calls with it must come from a page of this origin or a listed one."
             schemes["refresh_cookie"] = {"type": "apiKey", "in": "cookie", "name": method.cookie, "description": about}
     return schemes

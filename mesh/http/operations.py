@@ -7,6 +7,8 @@ import orjson
 from google.protobuf.descriptor import Descriptor
 
 from mesh.contract import HttpRule, Method
+from mesh.http.cookies import ASKED as COOKIE_ASKED
+from mesh.http.cookies import HEADER as COOKIE_HEADER
 from mesh.http.fields import shown_fields
 from mesh.http.outcomes import BY_STATUS, Outcome, errors_of
 from mesh.http.query import QueryReader
@@ -28,8 +30,10 @@ _HEADERS: Mapping[str, str] = {
     "etag": "Changes whenever the answer does; send it back in `If-None-Match`.",
     "retry-after": "Seconds to wait before the next try.",
     "www-authenticate": "How to prove who one is.",
+    "set-cookie": "The credential, or its end, for calls that keep it in a cookie.",
     "cache-control": "Whether the answer may be kept.",
 }
+_ABOUT_COOKIE = "For pages: the refresh token comes and goes in a cookie that scripts cannot read, and stands in no body."
 
 
 class Operations:
@@ -56,7 +60,7 @@ class Operations:
             "parameters": self._parameters(method, rule),
             "responses": {"200": self._success(method, rule), **self._conditional(method, rule), **self._errors(method, about)},
         }
-        if method.cookie:
+        if method.takes_cookie:
             made["security"] = [{}, {"refresh_cookie": []}]
         if rule.body:
             made["requestBody"] = self._request_body(method, rule)
@@ -74,6 +78,8 @@ class Operations:
         if "request_id" in descriptor.fields_by_name:
             about = "Stands for `request_id`: a UUID, or any text, which becomes one. Must not differ from a `request_id` in the request."
             found.append(_header(IDEMPOTENCY_HEADER, about, {"type": "string", "maxLength": MAX_KEY_LENGTH}))
+        if method.cookie:
+            found.append(_header(COOKIE_HEADER, _ABOUT_COOKIE, {"type": "string", "enum": [COOKIE_ASKED]}))
         if method.takes_if_match:
             found.append(_header("if-match", "The ETag of the resource as it was read; `*` for any.", {"type": "string"}))
         if _is_cacheable(method, rule):
@@ -125,7 +131,7 @@ class Operations:
             return {"description": "All of it.", "headers": _named(["x-request-id"]), "content": content}
         if method.is_server_streaming:
             return _stream(schema, example)
-        headers = ["x-request-id", *(["etag"] if _is_cacheable(method, rule) else [])]
+        headers = ["x-request-id", *(["etag"] if _is_cacheable(method, rule) else []), *(["set-cookie"] if method.cookie else [])]
         made: Json = {"description": "Done.", "headers": _named(headers), "content": {JSON: {"schema": schema, "example": example}}}
         links = self._links(method, rule)
         return made | {"links": links} if links else made

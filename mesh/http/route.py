@@ -8,6 +8,7 @@ from google.protobuf.message import Message
 
 from mesh.contract import ContractError, Method
 from mesh.errors import InvalidArgumentError, TreadleError, Violation
+from mesh.http.cookies import CredentialCookie
 from mesh.http.decode import Arguments, body_reader
 from mesh.http.encode import response_writer
 from mesh.http.errors import request_invalid
@@ -36,7 +37,7 @@ def request_id_of(key: str) -> str:
 class Route:
     """A method as REST sees it; everything that its contract says is compiled here once."""
 
-    def __init__(self, method: Method, variables: Sequence[str]) -> None:
+    def __init__(self, method: Method, variables: Sequence[str], cookie_life_s: int = 0) -> None:
         """`variables` are the path's variables in order. Raises ContractError when the rule does not fit the messages."""
         rule = method.http
         if rule is None:
@@ -53,6 +54,7 @@ class Route:
         self._variables = [(name, path_reader(descriptor, name)) for name in variables]
         self._takes_request_id = _REQUEST_ID in descriptor.fields_by_name
         self._new_request: Any = method.request_type
+        self.cookie = CredentialCookie(method, cookie_life_s) if method.cookie else None
 
     def request(self, values: Sequence[bytes], query: bytes, body: bytes, headers: Mapping[str, str]) -> Message:
         """The request message. Raises InvalidArgumentError with the paths of what does not fit."""
@@ -66,6 +68,8 @@ class Route:
             arguments[name] = value
         if self._takes_request_id and headers.get(IDEMPOTENCY_HEADER):
             _put_request_id(arguments, request_id_of(headers[IDEMPOTENCY_HEADER]))
+        if self.cookie is not None:
+            arguments = {**self.cookie.credential(headers), **arguments}
         request: Message = self._new_request(**arguments)
         return request
 

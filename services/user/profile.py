@@ -10,7 +10,7 @@ from functools import cache
 from zoneinfo import available_timezones
 
 from mesh.call import Caller
-from mesh.errors import InvalidArgumentError, NotFoundError, UnauthenticatedError, Violation
+from mesh.errors import EtagMismatchError, InvalidArgumentError, NotFoundError, UnauthenticatedError, Violation
 
 DEFAULT_TIMEZONE = "UTC"
 # Fields that their owner may change.
@@ -29,6 +29,11 @@ class Profile:
     timezone: str
     create_time: datetime
     update_time: datetime
+
+    @property
+    def etag(self) -> str:
+        """Changes whenever the profile does."""
+        return f'"{int(self.update_time.timestamp() * 1_000_000):x}"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +78,11 @@ def changes(user: Mapping[str, str], mask: Sequence[str], email: str) -> dict[st
 def profile_not_found() -> NotFoundError:
     """Nobody has such a profile, or none yet."""
     return NotFoundError("There is no such profile.", reason="PROFILE_NOT_FOUND")
+
+
+def profile_changed() -> EtagMismatchError:
+    """Somebody, or the person on another device, was quicker."""
+    return EtagMismatchError("The profile has changed since it was read.", reason="PROFILE_CHANGED")
 
 
 @cache

@@ -9,10 +9,12 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.user.profile import NewProfile, Profile, profile_not_found
+from mesh.http.responses import is_current
+from services.user.profile import NewProfile, Profile, profile_changed, profile_not_found
 from services.user.tables import deletion, profile
 
 _BY_ID = select(profile).where(profile.c.id == bindparam("id", type_=Uuid))
+_LOCKED = _BY_ID.with_for_update()
 _IS_DELETED = select(exists().where(deletion.c.user_id == bindparam("id", type_=Uuid)))
 _INSERT = insert(profile)
 # Changes nothing, but returns the row also when somebody else has just made it.
@@ -47,11 +49,20 @@ class Repository:
             row = (await connection.execute(_BY_ID, {"id": UUID(user_id)})).one_or_none()
         return _profile(row) if row else None
 
-    async def update(self, user_id: str, changes: Mapping[str, str]) -> Profile | None:
-        """Changes the profile, if there is one."""
+    async def update(self, user_id: str, changes: Mapping[str, str], if_match: str = "") -> Profile | None:
+        """Changes the profile, if there is one; no change leaves it as it is.
+
+        Raises EtagMismatchError when its etag is none of those in `if_match`.
+        """
         async with self._engine.begin() as connection:
-            row = (await connection.execute(_UPDATE.values(changes), {"target": UUID(user_id)})).one_or_none()
-        return _profile(row) if row else None
+            row = (await connection.execute(_LOCKED, {"id": UUID(user_id)})).one_or_none()
+            if row is None:
+                return None
+            if if_match and not is_current(_profile(row).etag, if_match):
+                raise profile_changed()
+            if changes:
+                row = (await connection.execute(_UPDATE.values(changes), {"target": UUID(user_id)})).one()
+        return _profile(row)
 
 
 def _values(new: NewProfile) -> dict[str, Any]:

@@ -16,17 +16,17 @@ class UserServicer:
 
     async def get_me(self, request: GetMeRequest, call: Call) -> GetMeResponse:
         """The caller's profile; the first call makes it."""
-        return GetMeResponse(user=_message(await self._profile(call.caller)))
+        return GetMeResponse(user=_shown(await self._profile(call.caller), call))
 
     async def update_me(self, request: UpdateMeRequest, call: Call) -> UpdateMeResponse:
         """Changes the caller's profile."""
         mask = list(request.update_mask.paths)
         profile = await self._profile(call.caller)
         wanted = changes({name: getattr(request.user, name) for name in MUTABLE}, mask, profile.email)
-        changed = await self._repository.update(profile.id, wanted) if wanted else profile
+        changed = await self._repository.update(profile.id, wanted, call.metadata.get("if-match", ""))
         if changed is None:
             raise profile_not_found()
-        return UpdateMeResponse(user=_message(changed))
+        return UpdateMeResponse(user=_shown(changed, call))
 
     async def _profile(self, caller: Caller) -> Profile:
         """The caller's profile, made when there is none."""
@@ -39,7 +39,8 @@ class UserServicer:
         return found
 
 
-def _message(profile: Profile) -> User:
+def _shown(profile: Profile, call: Call) -> User:
+    call.response_headers["etag"] = profile.etag
     create_time, update_time = Timestamp(), Timestamp()
     create_time.FromDatetime(profile.create_time)
     update_time.FromDatetime(profile.update_time)

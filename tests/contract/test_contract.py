@@ -67,3 +67,16 @@ def test_a_method_without_options_is_named(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(contract, "services", lambda: {bare.full_name: bare})
     with pytest.raises(contract.ContractError, match=r"BareService\.Do: mesh names no callers"):
         contract.methods.__wrapped__()
+
+
+@pytest.mark.parametrize("method", [m for m in contract.methods().values() if m.http is not None], ids=lambda m: m.full_name)
+def test_pages_can_keep_every_refresh_token_in_a_cookie(method: contract.Method) -> None:
+    fields = {*method.request_descriptor.fields_by_name, *method.response_descriptor.fields_by_name}
+    assert ("refresh_token" in fields) == bool(method.cookie)
+    assert not method.cookie or method.cookie_field in fields
+
+
+@pytest.mark.parametrize("method", [m for m in contract.methods().values() if m.http is not None], ids=lambda m: m.full_name)
+def test_updates_honour_if_match(method: contract.Method) -> None:
+    assert method.http is not None
+    assert method.takes_if_match or method.http.verb not in {"PUT", "PATCH"}

@@ -52,6 +52,21 @@ async def test_the_life_of_a_session(rest: httpx.AsyncClient) -> None:
     assert (ended.status_code, ended.json()["code"]) == (401, 16)
 
 
+async def test_a_profile_changes_only_as_it_was_seen(rest: httpx.AsyncClient) -> None:
+    session = (await rest.post("/v1/auth/register", json=_somebody())).json()
+    headers = {"authorization": f"Bearer {session['access_token']}"}
+    seen = await rest.get("/v1/users/me", headers=headers)
+    etag = seen.headers["etag"]
+    assert (await rest.get("/v1/users/me", headers=headers | {"if-none-match": etag})).status_code == 304
+    first = await rest.patch("/v1/users/me", headers=headers | {"if-match": etag}, json={"timezone": "Asia/Tokyo"})
+    assert first.status_code == 200
+    assert first.headers["etag"] not in {"", etag}
+    stale = await rest.patch("/v1/users/me", headers=headers | {"if-match": etag}, json={"timezone": "Europe/Berlin"})
+    assert (stale.status_code, stale.json()["details"][0]["reason"]) == (412, "PROFILE_CHANGED")
+    kept = (await rest.get("/v1/users/me", headers=headers)).json()
+    assert kept["timezone"] == "Asia/Tokyo"
+
+
 async def test_the_keys_are_a_key_set(rest: httpx.AsyncClient) -> None:
     answer = await rest.get("/.well-known/jwks.json")
     keys = answer.json()["keys"]

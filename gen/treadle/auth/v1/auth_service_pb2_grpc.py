@@ -27,6 +27,7 @@ if _version_not_supported:
 
 class AuthServiceStub:
     """Proves who a caller is and gives out tokens. Access tokens are asymmetric JWTs that every service verifies by the published keys.
+    Pages send `x-use-cookie: true`: the refresh token is then a cookie that scripts cannot read, and bodies neither hold nor need it.
     """
 
     def __init__(self, channel):
@@ -64,6 +65,7 @@ class AuthServiceStub:
 
 class AuthServiceServicer:
     """Proves who a caller is and gives out tokens. Access tokens are asymmetric JWTs that every service verifies by the published keys.
+    Pages send `x-use-cookie: true`: the refresh token is then a cookie that scripts cannot read, and bodies neither hold nor need it.
     """
 
     def Register(self, request, context):
@@ -142,6 +144,7 @@ def add_AuthServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class AuthService:
     """Proves who a caller is and gives out tokens. Access tokens are asymmetric JWTs that every service verifies by the published keys.
+    Pages send `x-use-cookie: true`: the refresh token is then a cookie that scripts cannot read, and bodies neither hold nor need it.
     """
 
     @staticmethod

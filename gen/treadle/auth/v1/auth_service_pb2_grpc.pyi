@@ -27,7 +27,9 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AuthServiceStub:
-    """Proves who a caller is and gives out tokens. Access tokens are asymmetric JWTs that every service verifies by the published keys."""
+    """Proves who a caller is and gives out tokens. Access tokens are asymmetric JWTs that every service verifies by the published keys.
+    Pages send `x-use-cookie: true`: the refresh token is then a cookie that scripts cannot read, and bodies neither hold nor need it.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -52,7 +54,9 @@ class AuthServiceStub:
 
 @_typing.type_check_only
 class AuthServiceAsyncStub(AuthServiceStub):
-    """Proves who a caller is and gives out tokens. Access tokens are asymmetric JWTs that every service verifies by the published keys."""
+    """Proves who a caller is and gives out tokens. Access tokens are asymmetric JWTs that every service verifies by the published keys.
+    Pages send `x-use-cookie: true`: the refresh token is then a cookie that scripts cannot read, and bodies neither hold nor need it.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Register: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.RegisterRequest, _auth_service_pb2.RegisterResponse]  # type: ignore[assignment]
@@ -73,7 +77,9 @@ class AuthServiceAsyncStub(AuthServiceStub):
     """Publishes the keys that access tokens are verified with, as a JSON Web Key Set (RFC 7517)."""
 
 class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Proves who a caller is and gives out tokens. Access tokens are asymmetric JWTs that every service verifies by the published keys."""
+    """Proves who a caller is and gives out tokens. Access tokens are asymmetric JWTs that every service verifies by the published keys.
+    Pages send `x-use-cookie: true`: the refresh token is then a cookie that scripts cannot read, and bodies neither hold nor need it.
+    """
 
     @_abc_1.abstractmethod
     def Register(

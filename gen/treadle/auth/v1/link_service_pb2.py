@@ -26,9 +26,10 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from treadle.options.v1 import options_pb2 as treadle_dot_options_dot_v1_dot_options__pb2
+from treadle.options.v1 import rest_pb2 as treadle_dot_options_dot_v1_dot_rest__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"treadle/auth/v1/link_service.proto\x12\x0ftreadle.auth.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a treadle/options/v1/options.proto\"?\n\x1bRequestPasswordResetRequest\x12 \n\x05\x65mail\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xfe\x01R\x05\x65mail\"\x1e\n\x1cRequestPasswordResetResponse\"g\n\x14ResetPasswordRequest\x12 \n\x05token\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xe8\x07R\x05token\x12-\n\x0cnew_password\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\n\x18\xc8\x01R\x0bnewPassword\"\x17\n\x15ResetPasswordResponse\"!\n\x1fRequestEmailVerificationRequest\"\"\n RequestEmailVerificationResponse\"6\n\x12VerifyEmailRequest\x12 \n\x05token\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xe8\x07R\x05token\"+\n\x13VerifyEmailResponse\x12\x14\n\x05\x65mail\x18\x01 \x01(\tR\x05\x65mail\"\x19\n\x17\x43reateSignInLinkRequest\"\x81\x01\n\x18\x43reateSignInLinkResponse\x12\x12\n\x04link\x18\x01 \x01(\tR\x04link\x12\x14\n\x05token\x18\x02 \x01(\tR\x05token\x12;\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexpireTime\";\n\x17RedeemSignInLinkRequest\x12 \n\x05token\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xe8\x07R\x05token\"\xb0\x01\n\x18RedeemSignInLinkResponse\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x14\n\x05\x65mail\x18\x02 \x01(\tR\x05\x65mail\x12!\n\x0c\x61\x63\x63\x65ss_token\x18\x03 \x01(\tR\x0b\x61\x63\x63\x65ssToken\x12#\n\rrefresh_token\x18\x04 \x01(\tR\x0crefreshToken\x12\x1d\n\nexpires_in\x18\x05 \x01(\x05R\texpiresIn2\xf2\x08\n\x0bLinkService\x12\xc5\x01\n\x14RequestPasswordReset\x12,.treadle.auth.v1.RequestPasswordResetRequest\x1a-.treadle.auth.v1.RequestPasswordResetResponse\"P\x90\x02\x00\xaa\xbb\x18\x02\x08\x01\xb2\xbb\x18\x13\n\x04\x65\x64ge\n\x07gateway\x12\x02\x08\x05\xba\xbb\x18\x02\x08\x04\x82\xd3\xe4\x93\x02$\"\x1f/v1/auth/password:request_reset:\x01*\x12\xa8\x01\n\rResetPassword\x12%.treadle.auth.v1.ResetPasswordRequest\x1a&.treadle.auth.v1.ResetPasswordResponse\"H\x90\x02\x00\xaa\xbb\x18\x02\x08\x01\xb2\xbb\x18\x13\n\x04\x65\x64ge\n\x07gateway\x12\x02\x08\n\xba\xbb\x18\x02\x08\x04\x82\xd3\xe4\x93\x02\x1c\"\x17/v1/auth/password:reset:\x01*\x12\xda\x01\n\x18RequestEmailVerification\x12\x30.treadle.auth.v1.RequestEmailVerificationRequest\x1a\x31.treadle.auth.v1.RequestEmailVerificationResponse\"Y\x90\x02\x00\xaa\xbb\x18\x10\x12\x0e\x61\x63\x63ounts:write\xb2\xbb\x18\n\n\x04\x65\x64ge\x12\x02\x08\x05\xba\xbb\x18\x02\x08\x04\x82\xd3\xe4\x93\x02(\"#/v1/auth/email:request_verification:\x01*\x12\xa0\x01\n\x0bVerifyEmail\x12#.treadle.auth.v1.VerifyEmailRequest\x1a$.treadle.auth.v1.VerifyEmailResponse\"F\x90\x02\x00\xaa\xbb\x18\x02\x08\x01\xb2\xbb\x18\x13\n\x04\x65\x64ge\n\x07gateway\x12\x02\x08\x05\xba\xbb\x18\x02\x08\x04\x82\xd3\xe4\x93\x02\x1a\"\x15/v1/auth/email:verify:\x01*\x12\xb5\x01\n\x10\x43reateSignInLink\x12(.treadle.auth.v1.CreateSignInLinkRequest\x1a).treadle.auth.v1.CreateSignInLinkResponse\"L\x90\x02\x00\xaa\xbb\x18\x10\x12\x0e\x61\x63\x63ounts:write\xb2\xbb\x18\n\n\x04\x65\x64ge\x12\x02\x08\x05\xba\xbb\x18\x02\x08\x04\x82\xd3\xe4\x93\x02\x1b\"\x16/v1/auth/sign_in_links:\x01*\x12\xb7\x01\n\x10RedeemSignInLink\x12(.treadle.auth.v1.RedeemSignInLinkRequest\x1a).treadle.auth.v1.RedeemSignInLinkResponse\"N\x90\x02\x00\xaa\xbb\x18\x02\x08\x01\xb2\xbb\x18\x13\n\x04\x65\x64ge\n\x07gateway\x12\x02\x08\x05\xba\xbb\x18\x02\x08\x04\x82\xd3\xe4\x93\x02\"\"\x1d/v1/auth/sign_in_links:redeem:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"treadle/auth/v1/link_service.proto\x12\x0ftreadle.auth.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a treadle/options/v1/options.proto\x1a\x1dtreadle/options/v1/rest.proto\"?\n\x1bRequestPasswordResetRequest\x12 \n\x05\x65mail\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xfe\x01R\x05\x65mail\"\x1e\n\x1cRequestPasswordResetResponse\"g\n\x14ResetPasswordRequest\x12 \n\x05token\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xe8\x07R\x05token\x12-\n\x0cnew_password\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\n\x18\xc8\x01R\x0bnewPassword\"\x17\n\x15ResetPasswordResponse\"!\n\x1fRequestEmailVerificationRequest\"\"\n RequestEmailVerificationResponse\"6\n\x12VerifyEmailRequest\x12 \n\x05token\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xe8\x07R\x05token\"+\n\x13VerifyEmailResponse\x12\x14\n\x05\x65mail\x18\x01 \x01(\tR\x05\x65mail\"\x19\n\x17\x43reateSignInLinkRequest\"\x81\x01\n\x18\x43reateSignInLinkResponse\x12\x12\n\x04link\x18\x01 \x01(\tR\x04link\x12\x14\n\x05token\x18\x02 \x01(\tR\x05token\x12;\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexpireTime\";\n\x17RedeemSignInLinkRequest\x12 \n\x05token\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xe8\x07R\x05token\"\xb0\x01\n\x18RedeemSignInLinkResponse\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x14\n\x05\x65mail\x18\x02 \x01(\tR\x05\x65mail\x12!\n\x0c\x61\x63\x63\x65ss_token\x18\x03 \x01(\tR\x0b\x61\x63\x63\x65ssToken\x12#\n\rrefresh_token\x18\x04 \x01(\tR\x0crefreshToken\x12\x1d\n\nexpires_in\x18\x05 \x01(\x05R\texpiresIn2\x96\t\n\x0bLinkService\x12\xc5\x01\n\x14RequestPasswordReset\x12,.treadle.auth.v1.RequestPasswordResetRequest\x1a-.treadle.auth.v1.RequestPasswordResetResponse\"P\x90\x02\x00\xaa\xbb\x18\x02\x08\x01\xb2\xbb\x18\x13\n\x04\x65\x64ge\n\x07gateway\x12\x02\x08\x05\xba\xbb\x18\x02\x08\x04\x82\xd3\xe4\x93\x02$\"\x1f/v1/auth/password:request_reset:\x01*\x12\xa8\x01\n\rResetPassword\x12%.treadle.auth.v1.ResetPasswordRequest\x1a&.treadle.auth.v1.ResetPasswordResponse\"H\x90\x02\x00\xaa\xbb\x18\x02\x08\x01\xb2\xbb\x18\x13\n\x04\x65\x64ge\n\x07gateway\x12\x02\x08\n\xba\xbb\x18\x02\x08\x04\x82\xd3\xe4\x93\x02\x1c\"\x17/v1/auth/password:reset:\x01*\x12\xda\x01\n\x18RequestEmailVerification\x12\x30.treadle.auth.v1.RequestEmailVerificationRequest\x1a\x31.treadle.auth.v1.RequestEmailVerificationResponse\"Y\x90\x02\x00\xaa\xbb\x18\x10\x12\x0e\x61\x63\x63ounts:write\xb2\xbb\x18\n\n\x04\x65\x64ge\x12\x02\x08\x05\xba\xbb\x18\x02\x08\x04\x82\xd3\xe4\x93\x02(\"#/v1/auth/email:request_verification:\x01*\x12\xa0\x01\n\x0bVerifyEmail\x12#.treadle.auth.v1.VerifyEmailRequest\x1a$.treadle.auth.v1.VerifyEmailResponse\"F\x90\x02\x00\xaa\xbb\x18\x02\x08\x01\xb2\xbb\x18\x13\n\x04\x65\x64ge\n\x07gateway\x12\x02\x08\x05\xba\xbb\x18\x02\x08\x04\x82\xd3\xe4\x93\x02\x1a\"\x15/v1/auth/email:verify:\x01*\x12\xb5\x01\n\x10\x43reateSignInLink\x12(.treadle.auth.v1.CreateSignInLinkRequest\x1a).treadle.auth.v1.CreateSignInLinkResponse\"L\x90\x02\x00\xaa\xbb\x18\x10\x12\x0e\x61\x63\x63ounts:write\xb2\xbb\x18\n\n\x04\x65\x64ge\x12\x02\x08\x05\xba\xbb\x18\x02\x08\x04\x82\xd3\xe4\x93\x02\x1b\"\x16/v1/auth/sign_in_links:\x01*\x12\xdb\x01\n\x10RedeemSignInLink\x12(.treadle.auth.v1.RedeemSignInLinkRequest\x1a).treadle.auth.v1.RedeemSignInLinkResponse\"r\x90\x02\x00\xaa\xbb\x18\x02\x08\x01\xb2\xbb\x18\x13\n\x04\x65\x64ge\n\x07gateway\x12\x02\x08\x05\xba\xbb\x18\x02\x08\x04\xf2\xbb\x18 \x1a\x0ftreadle_refresh*\rrefresh_token\x82\xd3\xe4\x93\x02\"\"\x1d/v1/auth/sign_in_links:redeem:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -56,31 +57,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LINKSERVICE'].methods_by_name['CreateSignInLink']._loaded_options = None
   _globals['_LINKSERVICE'].methods_by_name['CreateSignInLink']._serialized_options = b'\220\002\000\252\273\030\020\022\016accounts:write\262\273\030\n\n\004edge\022\002\010\005\272\273\030\002\010\004\202\323\344\223\002\033\"\026/v1/auth/sign_in_links:\001*'
   _globals['_LINKSERVICE'].methods_by_name['RedeemSignInLink']._loaded_options = None
-  _globals['_LINKSERVICE'].methods_by_name['RedeemSignInLink']._serialized_options = b'\220\002\000\252\273\030\002\010\001\262\273\030\023\n\004edge\n\007gateway\022\002\010\005\272\273\030\002\010\004\202\323\344\223\002\"\"\035/v1/auth/sign_in_links:redeem:\001*'
-  _globals['_REQUESTPASSWORDRESETREQUEST']._serialized_start=181
-  _globals['_REQUESTPASSWORDRESETREQUEST']._serialized_end=244
-  _globals['_REQUESTPASSWORDRESETRESPONSE']._serialized_start=246
-  _globals['_REQUESTPASSWORDRESETRESPONSE']._serialized_end=276
-  _globals['_RESETPASSWORDREQUEST']._serialized_start=278
-  _globals['_RESETPASSWORDREQUEST']._serialized_end=381
-  _globals['_RESETPASSWORDRESPONSE']._serialized_start=383
-  _globals['_RESETPASSWORDRESPONSE']._serialized_end=406
-  _globals['_REQUESTEMAILVERIFICATIONREQUEST']._serialized_start=408
-  _globals['_REQUESTEMAILVERIFICATIONREQUEST']._serialized_end=441
-  _globals['_REQUESTEMAILVERIFICATIONRESPONSE']._serialized_start=443
-  _globals['_REQUESTEMAILVERIFICATIONRESPONSE']._serialized_end=477
-  _globals['_VERIFYEMAILREQUEST']._serialized_start=479
-  _globals['_VERIFYEMAILREQUEST']._serialized_end=533
-  _globals['_VERIFYEMAILRESPONSE']._serialized_start=535
-  _globals['_VERIFYEMAILRESPONSE']._serialized_end=578
-  _globals['_CREATESIGNINLINKREQUEST']._serialized_start=580
-  _globals['_CREATESIGNINLINKREQUEST']._serialized_end=605
-  _globals['_CREATESIGNINLINKRESPONSE']._serialized_start=608
-  _globals['_CREATESIGNINLINKRESPONSE']._serialized_end=737
-  _globals['_REDEEMSIGNINLINKREQUEST']._serialized_start=739
-  _globals['_REDEEMSIGNINLINKREQUEST']._serialized_end=798
-  _globals['_REDEEMSIGNINLINKRESPONSE']._serialized_start=801
-  _globals['_REDEEMSIGNINLINKRESPONSE']._serialized_end=977
-  _globals['_LINKSERVICE']._serialized_start=980
-  _globals['_LINKSERVICE']._serialized_end=2118
+  _globals['_LINKSERVICE'].methods_by_name['RedeemSignInLink']._serialized_options = b'\220\002\000\252\273\030\002\010\001\262\273\030\023\n\004edge\n\007gateway\022\002\010\005\272\273\030\002\010\004\362\273\030 \032\017treadle_refresh*\rrefresh_token\202\323\344\223\002\"\"\035/v1/auth/sign_in_links:redeem:\001*'
+  _globals['_REQUESTPASSWORDRESETREQUEST']._serialized_start=212
+  _globals['_REQUESTPASSWORDRESETREQUEST']._serialized_end=275
+  _globals['_REQUESTPASSWORDRESETRESPONSE']._serialized_start=277
+  _globals['_REQUESTPASSWORDRESETRESPONSE']._serialized_end=307
+  _globals['_RESETPASSWORDREQUEST']._serialized_start=309
+  _globals['_RESETPASSWORDREQUEST']._serialized_end=412
+  _globals['_RESETPASSWORDRESPONSE']._serialized_start=414
+  _globals['_RESETPASSWORDRESPONSE']._serialized_end=437
+  _globals['_REQUESTEMAILVERIFICATIONREQUEST']._serialized_start=439
+  _globals['_REQUESTEMAILVERIFICATIONREQUEST']._serialized_end=472
+  _globals['_REQUESTEMAILVERIFICATIONRESPONSE']._serialized_start=474
+  _globals['_REQUESTEMAILVERIFICATIONRESPONSE']._serialized_end=508
+  _globals['_VERIFYEMAILREQUEST']._serialized_start=510
+  _globals['_VERIFYEMAILREQUEST']._serialized_end=564
+  _globals['_VERIFYEMAILRESPONSE']._serialized_start=566
+  _globals['_VERIFYEMAILRESPONSE']._serialized_end=609
+  _globals['_CREATESIGNINLINKREQUEST']._serialized_start=611
+  _globals['_CREATESIGNINLINKREQUEST']._serialized_end=636
+  _globals['_CREATESIGNINLINKRESPONSE']._serialized_start=639
+  _globals['_CREATESIGNINLINKRESPONSE']._serialized_end=768
+  _globals['_REDEEMSIGNINLINKREQUEST']._serialized_start=770
+  _globals['_REDEEMSIGNINLINKREQUEST']._serialized_end=829
+  _globals['_REDEEMSIGNINLINKRESPONSE']._serialized_start=832
+  _globals['_REDEEMSIGNINLINKRESPONSE']._serialized_end=1008
+  _globals['_LINKSERVICE']._serialized_start=1011
+  _globals['_LINKSERVICE']._serialized_end=2185
 # @@protoc_insertion_point(module_scope)

@@ -25,13 +25,13 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dtreadle/options/v1/rest.proto\x12\x12treadle.options.v1\x1a google/protobuf/descriptor.proto\"v\n\x08RestRule\x12\x18\n\x07\x65xample\x18\x01 \x01(\tR\x07\x65xample\x12\x19\n\x08if_match\x18\x02 \x01(\x08R\x07ifMatch\x12\x16\n\x06\x63ookie\x18\x03 \x01(\tR\x06\x63ookie\x12\x1d\n\nmedia_type\x18\x04 \x01(\tR\tmediaType:R\n\x04rest\x12\x1e.google.protobuf.MethodOptions\x18\xbe\x87\x03 \x01(\x0b\x32\x1c.treadle.options.v1.RestRuleR\x04restb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dtreadle/options/v1/rest.proto\x12\x12treadle.options.v1\x1a google/protobuf/descriptor.proto\"\x99\x01\n\x08RestRule\x12\x18\n\x07\x65xample\x18\x01 \x01(\tR\x07\x65xample\x12\x19\n\x08if_match\x18\x02 \x01(\x08R\x07ifMatch\x12\x16\n\x06\x63ookie\x18\x03 \x01(\tR\x06\x63ookie\x12\x1d\n\nmedia_type\x18\x04 \x01(\tR\tmediaType\x12!\n\x0c\x63ookie_field\x18\x05 \x01(\tR\x0b\x63ookieField:R\n\x04rest\x12\x1e.google.protobuf.MethodOptions\x18\xbe\x87\x03 \x01(\x0b\x32\x1c.treadle.options.v1.RestRuleR\x04restb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'treadle.options.v1.rest_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_RESTRULE']._serialized_start=87
-  _globals['_RESTRULE']._serialized_end=205
+  _globals['_RESTRULE']._serialized_start=88
+  _globals['_RESTRULE']._serialized_end=241
 # @@protoc_insertion_point(module_scope)

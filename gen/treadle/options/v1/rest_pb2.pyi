@@ -28,14 +28,19 @@ class RestRule(_message.Message):
     IF_MATCH_FIELD_NUMBER: _builtins.int
     COOKIE_FIELD_NUMBER: _builtins.int
     MEDIA_TYPE_FIELD_NUMBER: _builtins.int
+    COOKIE_FIELD_FIELD_NUMBER: _builtins.int
     example: _builtins.str
     """A request body as documents show it: JSON text that the method takes. Made from the message when empty."""
     if_match: _builtins.bool
     """True when the method honours `If-Match`: the call is refused when the resource is no longer the one that the caller saw."""
     cookie: _builtins.str
-    """Name of the cookie that may stand for the credential in the body. The edge then lets only pages of its own and of listed origins call."""
+    """Name of the cookie that stands for the credential in the bodies, in calls that say `x-use-cookie: true`: a request need not hold the
+    credential, and an answer sets the cookie instead of holding it. The edge lets only pages of its own and of listed origins send it.
+    """
     media_type: _builtins.str
     """Of a server stream whose `response_body` is a field of bytes: over REST the answer is these bytes, of this media type."""
+    cookie_field: _builtins.str
+    """The field of request or response, or both, that the cookie stands for."""
     def __init__(
         self,
         *,
@@ -43,10 +48,11 @@ class RestRule(_message.Message):
         if_match: _builtins.bool = ...,
         cookie: _builtins.str = ...,
         media_type: _builtins.str = ...,
+        cookie_field: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cookie", b"cookie", "example", b"example", "if_match", b"if_match", "media_type", b"media_type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cookie", b"cookie", "cookie_field", b"cookie_field", "example", b"example", "if_match", b"if_match", "media_type", b"media_type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

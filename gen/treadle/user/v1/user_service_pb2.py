@@ -28,9 +28,10 @@ from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior_
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from treadle.options.v1 import options_pb2 as treadle_dot_options_dot_v1_dot_options__pb2
+from treadle.options.v1 import rest_pb2 as treadle_dot_options_dot_v1_dot_rest__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"treadle/user/v1/user_service.proto\x12\x0ftreadle.user.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a treadle/options/v1/options.proto\"\x8f\x02\n\x04User\x12\x14\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03R\x02id\x12\x1a\n\x05\x65mail\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03R\x05\x65mail\x12*\n\x0c\x64isplay_name\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18\x64R\x0b\x64isplayName\x12#\n\x08timezone\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18@R\x08timezone\x12\x41\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03R\ncreateTime\x12\x41\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03R\nupdateTime\"\x0e\n\x0cGetMeRequest\":\n\rGetMeResponse\x12)\n\x04user\x18\x01 \x01(\x0b\x32\x15.treadle.user.v1.UserR\x04user\"\x81\x01\n\x0fUpdateMeRequest\x12\x31\n\x04user\x18\x01 \x01(\x0b\x32\x15.treadle.user.v1.UserB\x06\xbaH\x03\xc8\x01\x01R\x04user\x12;\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskR\nupdateMask\"=\n\x10UpdateMeResponse\x12)\n\x04user\x18\x01 \x01(\x0b\x32\x15.treadle.user.v1.UserR\x04user2\xd2\x02\n\x0bUserService\x12\x9d\x01\n\x05GetMe\x12\x1d.treadle.user.v1.GetMeRequest\x1a\x1e.treadle.user.v1.GetMeResponse\"U\x90\x02\x01\xaa\xbb\x18\x0c\x12\nusers:read\xb2\xbb\x18\x1e\n\x04\x65\x64ge\n\x07gateway\n\texecution\x12\x02\x08\x05\xba\xbb\x18\x02\x08\x01\x82\xd3\xe4\x93\x02\x14\x12\x0c/v1/users/meb\x04user\x12\xa2\x01\n\x08UpdateMe\x12 .treadle.user.v1.UpdateMeRequest\x1a!.treadle.user.v1.UpdateMeResponse\"Q\x90\x02\x02\xaa\xbb\x18\r\x12\x0busers:write\xb2\xbb\x18\x13\n\x04\x65\x64ge\n\x07gateway\x12\x02\x08\x05\xba\xbb\x18\x02\x08\x02\x82\xd3\xe4\x93\x02\x1a\x32\x0c/v1/users/me:\x04userb\x04userb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"treadle/user/v1/user_service.proto\x12\x0ftreadle.user.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a treadle/options/v1/options.proto\x1a\x1dtreadle/options/v1/rest.proto\"\x8f\x02\n\x04User\x12\x14\n\x02id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03R\x02id\x12\x1a\n\x05\x65mail\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03R\x05\x65mail\x12*\n\x0c\x64isplay_name\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18\x64R\x0b\x64isplayName\x12#\n\x08timezone\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18@R\x08timezone\x12\x41\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03R\ncreateTime\x12\x41\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03R\nupdateTime\"\x0e\n\x0cGetMeRequest\":\n\rGetMeResponse\x12)\n\x04user\x18\x01 \x01(\x0b\x32\x15.treadle.user.v1.UserR\x04user\"\x81\x01\n\x0fUpdateMeRequest\x12\x31\n\x04user\x18\x01 \x01(\x0b\x32\x15.treadle.user.v1.UserB\x06\xbaH\x03\xc8\x01\x01R\x04user\x12;\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskR\nupdateMask\"=\n\x10UpdateMeResponse\x12)\n\x04user\x18\x01 \x01(\x0b\x32\x15.treadle.user.v1.UserR\x04user2\xd8\x02\n\x0bUserService\x12\x9d\x01\n\x05GetMe\x12\x1d.treadle.user.v1.GetMeRequest\x1a\x1e.treadle.user.v1.GetMeResponse\"U\x90\x02\x01\xaa\xbb\x18\x0c\x12\nusers:read\xb2\xbb\x18\x1e\n\x04\x65\x64ge\n\x07gateway\n\texecution\x12\x02\x08\x05\xba\xbb\x18\x02\x08\x01\x82\xd3\xe4\x93\x02\x14\x12\x0c/v1/users/meb\x04user\x12\xa8\x01\n\x08UpdateMe\x12 .treadle.user.v1.UpdateMeRequest\x1a!.treadle.user.v1.UpdateMeResponse\"W\x90\x02\x02\xaa\xbb\x18\r\x12\x0busers:write\xb2\xbb\x18\x13\n\x04\x65\x64ge\n\x07gateway\x12\x02\x08\x05\xba\xbb\x18\x02\x08\x02\xf2\xbb\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\x1a\x32\x0c/v1/users/me:\x04userb\x04userb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -54,17 +55,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_USERSERVICE'].methods_by_name['GetMe']._loaded_options = None
   _globals['_USERSERVICE'].methods_by_name['GetMe']._serialized_options = b'\220\002\001\252\273\030\014\022\nusers:read\262\273\030\036\n\004edge\n\007gateway\n\texecution\022\002\010\005\272\273\030\002\010\001\202\323\344\223\002\024\022\014/v1/users/meb\004user'
   _globals['_USERSERVICE'].methods_by_name['UpdateMe']._loaded_options = None
-  _globals['_USERSERVICE'].methods_by_name['UpdateMe']._serialized_options = b'\220\002\002\252\273\030\r\022\013users:write\262\273\030\023\n\004edge\n\007gateway\022\002\010\005\272\273\030\002\010\002\202\323\344\223\002\0322\014/v1/users/me:\004userb\004user'
-  _globals['_USER']._serialized_start=249
-  _globals['_USER']._serialized_end=520
-  _globals['_GETMEREQUEST']._serialized_start=522
-  _globals['_GETMEREQUEST']._serialized_end=536
-  _globals['_GETMERESPONSE']._serialized_start=538
-  _globals['_GETMERESPONSE']._serialized_end=596
-  _globals['_UPDATEMEREQUEST']._serialized_start=599
-  _globals['_UPDATEMEREQUEST']._serialized_end=728
-  _globals['_UPDATEMERESPONSE']._serialized_start=730
-  _globals['_UPDATEMERESPONSE']._serialized_end=791
-  _globals['_USERSERVICE']._serialized_start=794
-  _globals['_USERSERVICE']._serialized_end=1132
+  _globals['_USERSERVICE'].methods_by_name['UpdateMe']._serialized_options = b'\220\002\002\252\273\030\r\022\013users:write\262\273\030\023\n\004edge\n\007gateway\022\002\010\005\272\273\030\002\010\002\362\273\030\002\020\001\202\323\344\223\002\0322\014/v1/users/me:\004userb\004user'
+  _globals['_USER']._serialized_start=280
+  _globals['_USER']._serialized_end=551
+  _globals['_GETMEREQUEST']._serialized_start=553
+  _globals['_GETMEREQUEST']._serialized_end=567
+  _globals['_GETMERESPONSE']._serialized_start=569
+  _globals['_GETMERESPONSE']._serialized_end=627
+  _globals['_UPDATEMEREQUEST']._serialized_start=630
+  _globals['_UPDATEMEREQUEST']._serialized_end=759
+  _globals['_UPDATEMERESPONSE']._serialized_start=761
+  _globals['_UPDATEMERESPONSE']._serialized_end=822
+  _globals['_USERSERVICE']._serialized_start=825
+  _globals['_USERSERVICE']._serialized_end=1169
 # @@protoc_insertion_point(module_scope)

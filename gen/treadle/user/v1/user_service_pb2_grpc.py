@@ -61,7 +61,8 @@ class UserServiceServicer:
 
     def UpdateMe(self, request, context):
         """Changes the caller's own profile: the fields in `update_mask`, or all that the body sets when there is no mask. The e-mail address is
-        the account's and stays. Errors: NOT_FOUND (PROFILE_NOT_FOUND).
+        the account's and stays. With `If-Match` only if it has not changed since: else ABORTED (PROFILE_CHANGED), over REST 412.
+        Errors: NOT_FOUND (PROFILE_NOT_FOUND).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

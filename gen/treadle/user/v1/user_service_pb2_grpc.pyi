@@ -39,7 +39,8 @@ class UserServiceStub:
     """
     UpdateMe: _grpc.UnaryUnaryMultiCallable[_user_service_pb2.UpdateMeRequest, _user_service_pb2.UpdateMeResponse]
     """Changes the caller's own profile: the fields in `update_mask`, or all that the body sets when there is no mask. The e-mail address is
-    the account's and stays. Errors: NOT_FOUND (PROFILE_NOT_FOUND).
+    the account's and stays. With `If-Match` only if it has not changed since: else ABORTED (PROFILE_CHANGED), over REST 412.
+    Errors: NOT_FOUND (PROFILE_NOT_FOUND).
     """
 
 @_typing.type_check_only
@@ -53,7 +54,8 @@ class UserServiceAsyncStub(UserServiceStub):
     """
     UpdateMe: _aio.UnaryUnaryMultiCallable[_user_service_pb2.UpdateMeRequest, _user_service_pb2.UpdateMeResponse]  # type: ignore[assignment]
     """Changes the caller's own profile: the fields in `update_mask`, or all that the body sets when there is no mask. The e-mail address is
-    the account's and stays. Errors: NOT_FOUND (PROFILE_NOT_FOUND).
+    the account's and stays. With `If-Match` only if it has not changed since: else ABORTED (PROFILE_CHANGED), over REST 412.
+    Errors: NOT_FOUND (PROFILE_NOT_FOUND).
     """
 
 class UserServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -76,7 +78,8 @@ class UserServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_user_service_pb2.UpdateMeResponse, _abc.Awaitable[_user_service_pb2.UpdateMeResponse]]:
         """Changes the caller's own profile: the fields in `update_mask`, or all that the body sets when there is no mask. The e-mail address is
-        the account's and stays. Errors: NOT_FOUND (PROFILE_NOT_FOUND).
+        the account's and stays. With `If-Match` only if it has not changed since: else ABORTED (PROFILE_CHANGED), over REST 412.
+        Errors: NOT_FOUND (PROFILE_NOT_FOUND).
         """
 
 def add_UserServiceServicer_to_server(servicer: UserServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -34,7 +34,8 @@ def test_every_route_is_there_with_its_words_and_scopes(made: dict[str, Any]) ->
             operation = made["paths"][method.http.path][method.http.verb.lower()]
             assert operation["description"]
             scopes = sorted(method.scopes)
-            assert operation["security"] == ([] if method.is_public else [{"bearer": scopes}, {"api_key": scopes}])
+            public: list[dict[str, Any]] = [{}, {"refresh_cookie": []}] if method.takes_cookie else []
+            assert operation["security"] == (public if method.is_public else [{"bearer": scopes}, {"api_key": scopes}])
             assert all(parameter["description"] for parameter in operation["parameters"])
 
 
@@ -64,7 +65,7 @@ def test_every_operation_says_which_errors_it_may_answer_with(made: dict[str, An
             statuses = set(operation["responses"])
             assert {"200", "400", "403", "408", "429", "431", "500", "503", "504"} <= statuses
             assert "default" not in statuses
-            assert ("401" in statuses) >= bool(operation["security"])
+            assert ("401" in statuses) >= any(operation["security"][:1])
             assert ("404" in statuses) >= ("{" in path)
             assert ({"413", "415"} <= statuses) == ("requestBody" in operation)
 
@@ -76,6 +77,13 @@ def test_errors_that_a_comment_names_are_answers_of_the_operation() -> None:
     assert found[503] == ""
     with pytest.raises(ValueError, match="NOT_A_CODE"):
         errors_of(method, "Errors: NOT_A_CODE.")
+
+
+def test_pages_are_told_how_to_keep_a_refresh_token(made: dict[str, Any]) -> None:
+    refresh = made["paths"]["/v1/auth/refresh"]["post"]
+    assert any(parameter["name"] == "x-use-cookie" for parameter in refresh["parameters"])
+    assert "set-cookie" in refresh["responses"]["200"]["headers"]
+    assert made["components"]["securitySchemes"]["refresh_cookie"]["name"] == "treadle_refresh"
 
 
 def test_updates_that_honour_if_match_say_so(made: dict[str, Any]) -> None:
