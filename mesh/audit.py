@@ -12,12 +12,13 @@ import nats.errors
 import orjson
 from nats.js.errors import Error as JetStreamError
 
-from mesh.bus import Bus, ended
+from mesh.bus import Bus
 from mesh.errors import UnavailableError
 from mesh.ids import uuid7
 from mesh.logs import get_logger
 from mesh.metrics import Metrics
 from mesh.streams import AUDIT_RECORDS, MESSAGE_ID, ensure_streams
+from mesh.tasks import end
 
 # The code of a record that is written before the call is handled: somebody is about to act for somebody else.
 BEGUN = "BEGUN"
@@ -174,5 +175,5 @@ async def recording(connect: Callable[[], Awaitable[Bus]], metrics: Metrics) -> 
     try:
         yield records
     finally:
-        await ended(task)
+        await end(task)
         await records.flush()

@@ -62,13 +62,6 @@ async def settled(client: Client, timeout_s: float) -> None:
         raise asyncio.CancelledError
 
 
-async def ended(task: "asyncio.Task[None]") -> None:
-    """Cancels a task that talks to the bus and waits for its end; what it raised stays in it. Asks again when the library loses that."""
-    while not task.done():
-        task.cancel()
-        await asyncio.wait((task,), timeout=CONNECT_TIMEOUT_S)
-
-
 async def open_bus(url: str, name: str) -> Bus:
     """Connects; waits for the server when it is not up yet. `name` is shown in the server's monitoring."""
 

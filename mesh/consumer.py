@@ -9,11 +9,12 @@ import nats.errors
 from nats.aio.msg import Msg
 from nats.js.api import AckPolicy, ConsumerConfig
 
-from mesh.bus import Bus, ended
+from mesh.bus import Bus
 from mesh.chain.faults import translate
 from mesh.logs import get_logger
 from mesh.resources import Resources
 from mesh.streams import dead_subject, ensure_streams
+from mesh.tasks import end
 
 # Longer than any handler takes; a message whose process died comes again after this.
 ACK_WAIT_S = 60.0
@@ -50,7 +51,7 @@ async def consuming(resources: Resources, reader: Reader, handle: Handle) -> Asy
     try:
         yield
     finally:
-        await ended(task)
+        await end(task)
 
 
 async def _run(resources: Resources, reader: Reader, handle: Handle) -> None:

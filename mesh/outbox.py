@@ -11,10 +11,11 @@ from typing import Any
 
 import asyncpg
 
-from mesh.bus import Bus, ended
+from mesh.bus import Bus
 from mesh.logs import get_logger
 from mesh.resources import Resources
 from mesh.streams import MESSAGE_ID, ensure_streams
+from mesh.tasks import end
 
 # Between two looks for what another process, or a bus that was away, left behind.
 _SWEEP_S = 5.0
@@ -80,4 +81,4 @@ async def posting(pool: "asyncpg.Pool[Any]", resources: Resources) -> AsyncItera
     try:
         yield post
     finally:
-        await ended(task)
+        await end(task)

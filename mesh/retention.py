@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from mesh.logs import get_logger
+from mesh.tasks import end
 
 # Between two looks. The first comes after a part of it, so that processes that start together do not look together.
 EVERY_S = 3600.0
@@ -27,8 +28,7 @@ async def forgetting(what: str, days: int, forget: Forget, every_s: float = EVER
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await end(task)
 
 
 async def _run(what: str, life: dt.timedelta, forget: Forget, every_s: float) -> None:

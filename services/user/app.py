@@ -14,6 +14,7 @@ from mesh.personal_data import ANY_ERASED, services_with_data
 from mesh.resources import Resources
 from mesh.service import Running, Service
 from mesh.streams import DOMAIN_EVENTS
+from mesh.tasks import end
 from services.user.personal_data import UserData
 from services.user.privacy_repository import PrivacyRepository
 from services.user.privacy_servicer import PrivacyServicer
@@ -72,8 +73,7 @@ async def _asking_again(privacy: PrivacyRepository, post: Post, after: dt.timede
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await end(task)
 
 
 SERVICE = Service("user", build, migrations="services.user.migrations", needs=("postgres",))
