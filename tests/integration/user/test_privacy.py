@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
 
+import asyncpg
 import httpx
 import pytest_asyncio
 
@@ -38,23 +39,72 @@ async def rest(host: Host) -> AsyncIterator[httpx.AsyncClient]:
 @pytest_asyncio.fixture
 async def ann(rest: httpx.AsyncClient) -> dict[str, Any]:
     """Somebody with something in every service."""
+    return await _somebody(rest)
+
+
+async def _somebody(rest: httpx.AsyncClient) -> dict[str, Any]:
     body = {"email": f"ann-{uuid4().hex}@example.com", "password": "correct horse battery", "display_name": "Ann"}
     session: dict[str, Any] = (await rest.post("/v1/auth/register", json=body)).json()
     headers = _headers(session)
     await rest.get("/v1/users/me", headers=headers)
     await rest.post("/v1/users/me/consents", json={"document": "terms", "version": "1", "is_granted": True}, headers=headers)
-    await rest.post("/v1/api_keys", json={"name": "x"}, headers=headers)
+    key = await rest.post("/v1/api_keys", json={"name": "x"}, headers=headers)
     document = {"name": "store", "nodes": [{"id": "n", "block_id": _STORE_VALUE, "input_default": {"input": 1}}]}
     graph = await rest.post("/v1/graphs", json=document, headers=headers)
     assert graph.is_success, graph.text
     execution = await rest.post("/v1/executions", json={"graph_id": graph.json()["id"]}, headers=headers)
     assert execution.is_success, execution.text
-    session |= {"graph": graph.json(), "execution": execution.json()}
+    session |= {"graph": graph.json(), "execution": execution.json(), "api_key": key.json()["secret"]}
     return session
 
 
 def _headers(session: dict[str, Any]) -> dict[str, str]:
     return {"authorization": f"Bearer {session['access_token']}"}
+
+
+def _traces(person: dict[str, Any]) -> list[str]:
+    """Texts by which anything of somebody's is known."""
+    return [person["user"]["id"], person["user"]["email"], person["graph"]["id"], person["execution"]["id"]]
+
+
+async def _tables_with(postgres_url: str, texts: list[str]) -> set[str]:
+    """All tables of all services that have one of the texts in some row."""
+    connection = await asyncpg.connect(postgres_url)
+    try:
+        tables = await connection.fetch(
+            "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
+        )
+        query = "SELECT EXISTS (SELECT FROM {} t, unnest($1::text[]) x WHERE position(x IN t::text) > 0)"
+        return {str(table) for (table,) in tables if await connection.fetchval(query.format(table), texts)}
+    finally:
+        await connection.close()
+
+
+async def test_nothing_of_a_deleted_account_is_left_in_any_table_and_all_of_others(
+    rest: httpx.AsyncClient, ann: dict[str, Any], postgres_url: str
+) -> None:
+    bob = await _somebody(rest)
+    before = await _tables_with(postgres_url, _traces(ann))
+    assert {"auth.account", "graph.graph_version", "execution.execution_event", '"user".consent'} <= before
+    others = await _tables_with(postgres_url, _traces(bob))
+    assert (await rest.post("/v1/users/me:delete", json={"email": ann["user"]["email"]}, headers=_headers(ann))).status_code == 200
+    deadline = time.monotonic() + _DEADLINE_S
+    # That it was asked for, and who answered; the log of who did what.
+    while (left := await _tables_with(postgres_url, _traces(ann))) - {'"user".deletion', '"user".deletion_answer', "audit.record"}:
+        assert time.monotonic() < deadline, left
+        await asyncio.sleep(0.1)
+    assert await _tables_with(postgres_url, _traces(bob)) >= others - {"auth.outbox", '"user".outbox'}
+
+
+async def test_the_archive_holds_nothing_of_others(rest: httpx.AsyncClient, ann: dict[str, Any]) -> None:
+    bob = await _somebody(rest)
+    answer = await rest.post("/v1/users/me:export", json={}, headers=_headers(ann))
+    archive = zipfile.ZipFile(io.BytesIO(answer.content))
+    whole = b"".join(archive.read(name) for name in archive.namelist()).decode()
+    assert [text in whole for text in _traces(ann)] == [True] * 4
+    assert [text in whole for text in _traces(bob)] == [False] * 4
+    secrets = [ann["access_token"], ann["refresh_token"], ann["api_key"]]
+    assert [text in whole for text in secrets] == [False] * 3
 
 
 async def test_the_archive_holds_what_every_service_knows(rest: httpx.AsyncClient, ann: dict[str, Any]) -> None:
