@@ -24,7 +24,7 @@ from mesh.tasks import end
 BEGUN = "BEGUN"
 
 # What came within this time travels together.
-GATHER_S = 0.05
+GATHER_S = 0.1
 # A message of the bus has a megabyte at most.
 MAX_BATCH = 300
 # Kept while the bus is away. What comes beyond stands in the process's own log only, the calls go on, and the audit log says how many.
@@ -144,15 +144,19 @@ class Records:
             await self._woken.wait()
             await asyncio.sleep(GATHER_S)
             self._woken.clear()
-            while self._waiting:
+            is_full = True
+            while self._waiting and is_full:
                 await self._send_batch(bus)
                 self._tell_of_losses()
+                # What came meanwhile gathers again, or a busy process would send every record by itself.
+                is_full = len(self._waiting) >= MAX_BATCH
 
     def _tell_of_losses(self) -> None:
         """There is room again: the audit log has a gap, and must say so."""
         if self._untold:
             self._waiting.append(AuditRecord("", "", "", "", _LOG, LOST, {"count": str(self._untold)}, "DATA_LOSS", "", "", ""))
             self._untold = 0
+            self._woken.set()
 
     async def _send_batch(self, bus: Bus) -> None:
         batch = [self._waiting[n] for n in range(min(len(self._waiting), MAX_BATCH))]

@@ -1,7 +1,8 @@
 """What the chain remembers of calls."""
 
 import asyncio
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from types import SimpleNamespace
 from typing import Any, cast
@@ -161,6 +162,17 @@ class TestRecords:
             await bus.until(3)
         assert [(sent["method"], sent["resources"]) for sent in bus.sent] == [("m", {}), ("m", {}), (LOST, {"count": "3"})]
 
+    async def test_what_comes_while_others_are_sent_gathers_too(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("mesh.audit.GATHER_S", 0.05)
+        bus, count = _FakeBus(), 5
+        bus.is_up.set()
+        async with recording(bus.connect, Metrics()) as records:
+            bus.on_publish = lambda: records.add(_record()) if len(bus.sent) < count else None
+            start = time.monotonic()
+            records.add(_record())
+            await bus.until(count)
+        assert time.monotonic() - start >= count * 0.05
+
     async def test_no_fault_whatever_ends_the_sending(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("mesh.audit._RETRY_S", 0.01)
         bus = _FakeBus(faults=[RuntimeError(), ValueError()])
@@ -194,6 +206,7 @@ class _FakeBus:
     def __init__(self, faults: Sequence[Exception] = ()) -> None:
         self.is_up = asyncio.Event()
         self.sent: list[dict[str, Any]] = []
+        self.on_publish: Callable[[], None] = lambda: None
         self._faults = list(faults)
 
     async def connect(self) -> Bus:
@@ -210,6 +223,7 @@ class _FakeBus:
         if self._faults:
             raise self._faults.pop()
         self.sent += map(orjson.loads, body.splitlines())
+        self.on_publish()
 
     async def until(self, count: int) -> None:
         async with asyncio.timeout(5):
