@@ -22,7 +22,9 @@ async def build(resources: Resources) -> AsyncIterator[Running]:
         "GraphService": GraphServicer(repository, blocks),
         "DraftService": DraftServicer(DraftRepository(database), repository, blocks),
     }
-    yield Running(servicers={f"treadle.graph.v1.{name}": servicer for name, servicer in servicers.items()}, personal_data=GraphData(database.pool))
+    yield Running(
+        servicers={f"treadle.graph.v1.{name}": servicer for name, servicer in servicers.items()}, personal_data=GraphData(database.pool)
+    )
 
 
 SERVICE = Service("graph", build, migrations="services.graph.migrations", needs=("postgres",))

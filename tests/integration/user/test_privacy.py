@@ -54,7 +54,12 @@ async def _somebody(rest: httpx.AsyncClient) -> dict[str, Any]:
     assert graph.is_success, graph.text
     execution = await rest.post("/v1/executions", json={"graph_id": graph.json()["id"]}, headers=headers)
     assert execution.is_success, execution.text
-    session |= {"graph": graph.json(), "execution": execution.json(), "api_key": key.json()["secret"]}
+    draft = await rest.post("/v1/drafts", json=document, headers=headers)
+    assert draft.is_success, draft.text
+    run = await rest.post("/v1/executions", json={"graph_id": draft.json()["graph_id"], "draft": True}, headers=headers)
+    assert run.is_success, run.text
+    session |= {"graph": graph.json(), "execution": execution.json(), "draft": draft.json(), "run": run.json()}
+    session["api_key"] = key.json()["secret"]
     return session
 
 
@@ -64,7 +69,8 @@ def _headers(session: dict[str, Any]) -> dict[str, str]:
 
 def _traces(person: dict[str, Any]) -> list[str]:
     """Texts by which anything of somebody's is known."""
-    return [person["user"]["id"], person["user"]["email"], person["graph"]["id"], person["execution"]["id"]]
+    made = [person["graph"]["id"], person["draft"]["graph_id"], person["execution"]["id"], person["run"]["id"]]
+    return [person["user"]["id"], person["user"]["email"], *made]
 
 
 async def _tables_with(postgres_url: str, texts: list[str]) -> set[str]:
@@ -85,7 +91,7 @@ async def test_nothing_of_a_deleted_account_is_left_in_any_table_and_all_of_othe
 ) -> None:
     bob = await _somebody(rest)
     before = await _tables_with(postgres_url, _traces(ann))
-    assert {"auth.account", "graph.graph_version", "execution.execution_event", '"user".consent'} <= before
+    assert {"auth.account", "graph.graph_version", "graph.draft", "execution.execution_event", '"user".consent'} <= before
     others = await _tables_with(postgres_url, _traces(bob))
     assert (await rest.post("/v1/users/me:delete", json={"email": ann["user"]["email"]}, headers=_headers(ann))).status_code == 200
     deadline = time.monotonic() + _DEADLINE_S
@@ -101,8 +107,8 @@ async def test_the_archive_holds_nothing_of_others(rest: httpx.AsyncClient, ann:
     answer = await rest.post("/v1/users/me:export", json={}, headers=_headers(ann))
     archive = zipfile.ZipFile(io.BytesIO(answer.content))
     whole = b"".join(archive.read(name) for name in archive.namelist()).decode()
-    assert [text in whole for text in _traces(ann)] == [True] * 4
-    assert [text in whole for text in _traces(bob)] == [False] * 4
+    assert [text in whole for text in _traces(ann)] == [True] * 6
+    assert [text in whole for text in _traces(bob)] == [False] * 6
     secrets = [ann["access_token"], ann["refresh_token"], ann["api_key"]]
     assert [text in whole for text in secrets] == [False] * 3
 
@@ -117,7 +123,8 @@ async def test_the_archive_holds_what_every_service_knows(rest: httpx.AsyncClien
     assert lines["user/profile.ndjson"][0]["display_name"] == "Ann"
     assert [line["document"] for line in lines["user/consent.ndjson"]] == ["terms"]
     assert [line["graph_id"] for line in lines["graph/graphs.ndjson"]] == [ann["graph"]["id"]], ann["graph"]
-    assert [line["id"] for line in lines["execution/executions.ndjson"]] == [ann["execution"]["id"]]
+    assert [line["graph_id"] for line in lines["graph/drafts.ndjson"]] == [ann["draft"]["graph_id"]]
+    assert [line["id"] for line in lines["execution/executions.ndjson"]] == [ann["run"]["id"], ann["execution"]["id"]]
     assert [line["seq"] for line in lines[f"execution/events/{ann['execution']['id']}.ndjson"]] == [1]
     assert len(lines["auth/api_keys.ndjson"]) == len(lines["auth/sessions.ndjson"]) == 1
     whole = b"".join(archive.read(name) for name in archive.namelist())
