@@ -1,7 +1,7 @@
 """Assembly of the gateway: what spans services and is not an RPC."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import orjson
@@ -15,12 +15,16 @@ from starlette.websockets import WebSocket
 from gateway.account import routes as account
 from gateway.channels import Channels
 from gateway.executions import Executions
-from gateway.identity import Visitor, bearer_of, identify
+from gateway.graphql.endpoint import Endpoint
+from gateway.graphql.schema import make_schema
+from gateway.identity import Visitor, bearer_of, identify, identify_watcher
 from gateway.mail import mail_folder
 from gateway.pages import root
 from gateway.reference import routes as reference
+from gateway.seats import Seats
 from gateway.socket import FORBIDDEN, TRY_AGAIN_LATER, UNAUTHENTICATED, CloseSocket, Socket, close
 from gateway.tickets import LIFE_S, Tickets
+from mesh.clients import Clients
 from mesh.chain.errors import MASKED
 from mesh.chain.faults import translate
 from mesh.chain.request_id import HEADER as REQUEST_ID
@@ -36,24 +40,22 @@ from mesh.service import Running, Service
 from mesh.status import to_json
 from mesh.tasks import end
 
-# Sockets that one process serves at the same time.
-MAX_SOCKETS = 5000
-
 _log = get_logger("gateway")
 
 
 class Gateway:
     """The handlers of the gateway's own routes."""
 
-    def __init__(self, verifier: Bearers, tickets: Tickets, channels: Channels) -> None:
+    def __init__(self, verifier: Bearers, tickets: Tickets, channels: Channels, clients: Clients, seats: Seats) -> None:
+        self.clients = clients
+        self.channels = channels
+        self.seats = seats
         self._verifier = verifier
         self._tickets = tickets
-        self._channels = channels
-        self._sockets = 0
 
     async def issue_ticket(self, request: Request) -> Response:
         """POST /v1/ws-tickets: a single-use ticket for `/v1/ws?ticket=`."""
-        visitor = await identify(self._verifier, bearer_of(request.headers.get("authorization", "")))
+        visitor = await identify_watcher(self._verifier, bearer_of(request.headers.get("authorization", "")))
         ticket = await self._tickets.issue(visitor.caller.bearer)
         return _json(orjson.dumps({"ticket": ticket, "expires_in": LIFE_S}), 200, {"cache-control": "no-store"})
 
@@ -61,12 +63,11 @@ class Gateway:
         """GET /v1/ws."""
         # Accepted first: only an open socket can tell a browser why it is closed.
         await websocket.accept()
-        if self._sockets >= MAX_SOCKETS:
-            await close(websocket, CloseSocket(TRY_AGAIN_LATER, "too many sockets"))
-            return
-        self._sockets += 1
+        leave: Callable[[], None] | None = None
         try:
-            await Socket(websocket, await self._visitor(websocket), self._channels).run()
+            visitor = await self._watcher(websocket)
+            leave = self.seats.take(visitor.caller.user_id)
+            await Socket(websocket, visitor, self.channels).run()
         except UnauthenticatedError as error:
             await close(websocket, CloseSocket(UNAUTHENTICATED, error.reason))
         except PermissionDeniedError as error:
@@ -74,12 +75,19 @@ class Gateway:
         except TreadleError as error:
             await close(websocket, CloseSocket(TRY_AGAIN_LATER, error.reason))
         finally:
-            self._sockets -= 1
+            if leave is not None:
+                leave()
 
-    async def _visitor(self, websocket: WebSocket) -> Visitor:
-        ticket = websocket.query_params.get("ticket")
-        token = await self._tickets.redeem(ticket) if ticket else bearer_of(websocket.headers.get("authorization", ""))
-        return await identify(self._verifier, token)
+    async def recognize(self, authorization: str, ticket: str) -> Visitor:
+        """Who it is, by a ticket or else by an Authorization header. Raises UNAUTHENTICATED."""
+        return await identify(self._verifier, await self._token(authorization, ticket))
+
+    async def _watcher(self, websocket: WebSocket) -> Visitor:
+        token = await self._token(websocket.headers.get("authorization", ""), websocket.query_params.get("ticket", ""))
+        return await identify_watcher(self._verifier, token)
+
+    async def _token(self, authorization: str, ticket: str) -> str:
+        return await self._tickets.redeem(ticket) if ticket else bearer_of(authorization)
 
 
 @asynccontextmanager
@@ -90,7 +98,13 @@ async def build(resources: Resources) -> AsyncIterator[Running]:
     async def attach_bus() -> None:
         channels.attach((await resources.bus()).nc)
 
-    gateway = Gateway(resources.bearers, Tickets(resources.cache), channels)
+    settings = resources.settings
+    seats = Seats(settings.max_sockets, settings.max_sockets_per_user)
+    gateway = Gateway(resources.bearers, Tickets(resources.cache), channels, resources.clients, seats)
+    schema = make_schema(
+        max_depth=settings.graphql_max_depth, max_cost=settings.graphql_max_cost, has_introspection=settings.graphql_introspection
+    )
+    graphql = Endpoint(schema, gateway, settings.max_message_bytes)
     app = Starlette(
         routes=[
             Route("/", root),
@@ -98,6 +112,8 @@ async def build(resources: Resources) -> AsyncIterator[Running]:
             *reference.ROUTES,
             Route("/v1/ws-tickets", gateway.issue_ticket, methods=["POST"]),
             WebSocketRoute("/v1/ws", gateway.serve_socket),
+            Route("/graphql", graphql),
+            WebSocketRoute("/graphql", graphql),
         ],
         exception_handlers={Exception: _show_error, TreadleError: _show_error, HTTPException: _show_error},
     )

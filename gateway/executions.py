@@ -71,7 +71,7 @@ class Executions:
 
     async def get(self, caller: Caller, execution_id: str) -> Followed:
         """The execution. Raises NOT_FOUND (EXECUTION_NOT_FOUND)."""
-        with _for(caller, "/treadle.execution.v1.ExecutionService/GetExecution"):
+        with acting_for(caller, "/treadle.execution.v1.ExecutionService/GetExecution"):
             request = GetExecutionRequest(execution_id=execution_id, view=ExecutionView.EXECUTION_VIEW_BASIC)
             found = (await self._executions.GetExecution(request)).execution
         return Followed(found.id, found.graph_id, found.last_seq, found.status in _ENDED)
@@ -82,7 +82,7 @@ class Executions:
         while True:
             request = ListExecutionEventsRequest(execution_id=execution_id, after_seq=after_seq, page_size=size)
             try:
-                with _for(caller, "/treadle.execution.v1.ExecutionService/ListExecutionEvents"):
+                with acting_for(caller, "/treadle.execution.v1.ExecutionService/ListExecutionEvents"):
                     page = await self._executions.ListExecutionEvents(request)
                 return [text_of(event) for event in page.events]
             except ResourceExhaustedError as error:
@@ -92,12 +92,12 @@ class Executions:
 
     async def check_graph(self, caller: Caller, graph_id: str) -> str:
         """The graph's id. Raises NOT_FOUND (GRAPH_NOT_FOUND)."""
-        with _for(caller, "/treadle.graph.v1.GraphService/GetGraph"):
+        with acting_for(caller, "/treadle.graph.v1.GraphService/GetGraph"):
             return str((await self._graphs.GetGraph(GetGraphRequest(graph_id=graph_id))).graph.id)
 
 
 @contextmanager
-def _for(caller: Caller, full_name: str) -> Iterator[None]:
+def acting_for(caller: Caller, full_name: str) -> Iterator[None]:
     """Outgoing calls in this block are made for the caller, each with its method's own deadline."""
     method = methods()[full_name]
     call = Call(method, {}, time.monotonic() + method.timeout_s, request_id=uuid7(), caller=caller)

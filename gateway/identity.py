@@ -25,17 +25,23 @@ class Visitor:
 
 
 async def identify(verifier: Bearers, token: str) -> Visitor:
-    """Whose token this is. Raises UNAUTHENTICATED, or PERMISSION_DENIED when it does not grant `executions:read`."""
+    """Whose token this is. Raises UNAUTHENTICATED."""
     if not token:
         raise UnauthenticatedError("An access token is needed.", reason="TOKEN_MISSING")
     claims = await verifier.verify(token)
-    if WATCH_SCOPE not in claims.scopes:
-        raise PermissionDeniedError(
-            f"The access token does not grant: {WATCH_SCOPE}.", reason="SCOPE_MISSING", metadata={"scopes": WATCH_SCOPE}
-        )
     # The gateway calls services as itself, for this user.
     caller = Caller(claims.user_id, claims.email, claims.scopes, "gateway", token, session_id=claims.session_id)
     return Visitor(caller, claims.expires_at, partial(verifier.ended, claims.session_id))
+
+
+async def identify_watcher(verifier: Bearers, token: str) -> Visitor:
+    """The same; raises PERMISSION_DENIED when the token does not grant `executions:read`."""
+    visitor = await identify(verifier, token)
+    if WATCH_SCOPE not in visitor.caller.scopes:
+        raise PermissionDeniedError(
+            f"The access token does not grant: {WATCH_SCOPE}.", reason="SCOPE_MISSING", metadata={"scopes": WATCH_SCOPE}
+        )
+    return visitor
 
 
 def bearer_of(authorization: str) -> str:

@@ -97,14 +97,7 @@ class Socket:
                 raise CloseSocket(None) from None
 
     async def _expire(self) -> None:
-        left_s = max(0.0, self._visitor.expires_at - time.time())
-        try:
-            # An API key may have no end.
-            async with asyncio.timeout(left_s if math.isfinite(left_s) else None):
-                await self._visitor.ended()
-        except TimeoutError:
-            raise CloseSocket(UNAUTHENTICATED, "the access token has expired") from None
-        raise CloseSocket(UNAUTHENTICATED, "the sign-in has ended")
+        raise CloseSocket(UNAUTHENTICATED, await until_end(self._visitor))
 
     async def _obey(self, command: frames.Command) -> None:
         match command:
@@ -205,6 +198,18 @@ class _Subscription:
         """Stops following. A task that has not begun never does; one that does not heed its cancellation finds out by itself."""
         if self.task is not None:
             await end(self.task, ask_again_s=LEAVE_S, tries=LEAVE_TRIES)
+
+
+async def until_end(visitor: Visitor) -> str:
+    """Waits until the visitor's proof of who they are ends; returns why, in words."""
+    left_s = max(0.0, visitor.expires_at - time.time())
+    try:
+        # An API key may have no end.
+        async with asyncio.timeout(left_s if math.isfinite(left_s) else None):
+            await visitor.ended()
+    except TimeoutError:
+        return "the access token has expired"
+    return "the sign-in has ended"
 
 
 async def close(websocket: WebSocket, end: CloseSocket) -> None:

@@ -62,6 +62,12 @@ class Settings(BaseSettings):
     drain_s: float = Field(10.0, ge=0, description="How long a stopping process finishes what it has in hand")
     drain_notice_s: float = Field(0.0, ge=0, description="Pause between NOT_SERVING and the stop, for load balancers to notice")
 
+    max_sockets: int = Field(5000, ge=1, description="WebSockets that one gateway process serves at the same time")
+    max_sockets_per_user: int = Field(100, ge=1, description="Of these, sockets of one user")
+    graphql_introspection: bool = Field(True, description="Whether clients may ask GraphQL for its schema")
+    graphql_max_depth: int = Field(12, ge=1, description="Fields below one another in a GraphQL request")
+    graphql_max_cost: int = Field(20_000, ge=1, description="Values that a GraphQL request may ask for, lists counted by their page size")
+
     worker_slots: int = Field(128, ge=1, description="Executions that a worker runs at the same time; an owner may fill seven eighths")
     max_running_per_user: int = Field(256, ge=1, description="Executions of one user at work at the same time; more stay queued")
     lease_s: float = Field(2.5, gt=0, description="Life of a worker's lease on an execution")

@@ -87,7 +87,7 @@ class Journal(ExecutionServiceServicer, GraphServiceServicer, AuthServiceService
     ) -> execution.ListExecutionEventsResponse:
         known = await self._find(request.execution_id, context)
         self.pages += 1
-        return execution.ListExecutionEventsResponse(events=known[request.after_seq :][: request.page_size])
+        return execution.ListExecutionEventsResponse(events=known[request.after_seq :][: request.page_size or 200])
 
     async def GetGraph(self, request: graph.GetGraphRequest, context: Any) -> graph.GetGraphResponse:  # noqa: N802
         owned = {self._graph[known] for known, owner in self._owner.items() if owner == _caller(context)}

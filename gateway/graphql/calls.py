@@ -1,0 +1,45 @@
+"""Calls to the services on behalf of a visitor, for any method of the contracts."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from google.protobuf.message import Message
+
+from gateway.executions import acting_for
+from mesh.call import Caller
+from mesh.clients import Clients
+from mesh.contract import Method
+from mesh.errors import InvalidArgumentError
+from mesh.http.decode import body_reader
+
+
+def request_of(method: Method, arguments: Mapping[str, Any]) -> Message:
+    """The request message from plain JSON values by field name. Raises INVALID_ARGUMENT with the paths of what does not fit."""
+    read = body_reader(method.request_descriptor, "*")
+    try:
+        text = orjson.dumps(arguments)
+    except TypeError:
+        raise InvalidArgumentError("A number or a text among the arguments cannot be sent as JSON.") from None
+    return method.request_type(**(read(text) if read else {}))
+
+
+class Calls:
+    """Unary calls of one visitor. `count` says how many were made."""
+
+    def __init__(self, clients: Clients, caller: Caller) -> None:
+        """`clients` are those of the workload `gateway`."""
+        self._clients = clients
+        self._caller = caller
+        self.count = 0
+
+    async def make(self, method: Method, request: Message) -> Any:
+        """The response message. Raises TreadleError."""
+        self.count += 1
+        call = self._clients.channel(method.domain).unary_unary(
+            method.full_name,
+            request_serializer=method.request_type.SerializeToString,
+            response_deserializer=method.response_type.FromString,
+        )
+        with acting_for(self._caller, method.full_name):
+            return await call(request)

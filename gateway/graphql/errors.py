@@ -1,0 +1,37 @@
+"""Errors of GraphQL in our error model: `message`, and in `extensions` the `code` and the `details` that REST and gRPC give."""
+
+from collections.abc import Sequence
+
+import orjson
+from graphql import GraphQLError
+
+from mesh.chain.errors import MASKED
+from mesh.chain.faults import translate
+from mesh.errors import InternalError, InvalidArgumentError, TreadleError
+from mesh.ids import uuid7
+from mesh.logs import get_logger
+from mesh.status import to_json
+
+INVALID = "GRAPHQL_INVALID"
+
+_log = get_logger("gateway.graphql")
+
+
+def put_in_our_words(errors: Sequence[GraphQLError]) -> None:
+    """Gives each error its code and details; the words of what is no error of ours go to the log only."""
+    for error in errors:
+        cause = error.original_error
+        if cause is None:
+            ours: TreadleError = InvalidArgumentError(error.message, reason=INVALID)
+        elif isinstance(cause, GraphQLError):
+            ours = InvalidArgumentError(cause.message, reason=INVALID)
+        else:
+            ours = cause if isinstance(cause, TreadleError) else translate(cause) or _masked(error, cause)
+        error.message = ours.message
+        error.extensions = {name: value for name, value in orjson.loads(to_json(ours)).items() if name != "message"}
+
+
+def _masked(error: GraphQLError, cause: BaseException) -> TreadleError:
+    error_id = uuid7()
+    _log.error("graphql_failed", path=error.path, error_id=error_id, exc_info=cause)
+    return InternalError(MASKED, metadata={"error_id": error_id})

@@ -1,0 +1,115 @@
+"""Fields that ask a service: the roots from methods, and what joins resources from the references between their messages."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import Message
+from strawberry.types.arguments import StrawberryArgument
+from strawberry.types.field import StrawberryField
+from strawberry.types.info import Info
+
+from gateway.graphql.calls import request_of
+from gateway.graphql.context import Context
+from gateway.graphql.model import Listing, answer_of, is_read, listing_of
+from gateway.graphql.names import camel
+from gateway.graphql.types import Types, plain
+from mesh.contract import Method
+from mesh.http.encode import encoder_of
+from mesh.http.fields import Kind, kind_of, message_of
+
+# From the source of a field and the arguments that a client gave to the arguments of the request; None when there is nothing to ask for.
+Prepare = Callable[[Any, dict[str, Any]], dict[str, Any] | None]
+# From a response message to what the fields of its type read.
+Show = Callable[[Any], Any]
+
+
+class RpcField(StrawberryField):
+    """A field whose value a method answers. May be null: one failed call leaves the rest of the answer."""
+
+    is_basic_field = False
+
+    def __init__(self, name: str, types: Types, method: Method, arguments: list[StrawberryArgument], prepare: Prepare, about: str) -> None:
+        expression, self._show = answered(types, method)
+        super().__init__(name, camel(name), types.annotation(f"Optional[{expression}]"), description=about or None)
+        self.arguments = arguments
+        self.method = method
+        self._prepare = prepare
+
+    def __copy__(self) -> "RpcField":
+        return self
+
+    def get_result(self, source: Any, info: Info[Any, Any] | None, args: list[Any], kwargs: Any) -> Any:
+        """Strawberry's hook."""
+        del args
+        if info is None:
+            raise RuntimeError("a field that asks a service needs to know for whom")
+        return self._ask(source, info.context, kwargs)
+
+    async def _ask(self, source: Any, context: Context, given: Mapping[str, Any]) -> Any:
+        arguments = self._prepare(source, {name: plain(value) for name, value in given.items()})
+        if arguments is None:
+            return None
+        request = request_of(self.method, arguments)
+        if is_read(self.method):
+            response = await context.loaders.load(self.method, request)
+        else:
+            response = await context.loaders.make(self.method, request)
+        return self._show(response)
+
+
+def root_field(types: Types, method: Method, name: str, about: str) -> RpcField:
+    """A method as a field of Query or Mutation."""
+    return RpcField(name, types, method, types.arguments(method.request_descriptor), lambda _, given: given, about)
+
+
+def child_field(types: Types, listing: Listing, key: str, name: str, about: str) -> RpcField:
+    """The list of a resource: its id is the `key` of the request."""
+    arguments = types.arguments(listing.method.request_descriptor, {key})
+    return RpcField(name, types, listing.method, arguments, lambda source, given: {**given, key: source["id"]}, about)
+
+
+def reference_field(types: Types, getter: Method, key: str, owner: Descriptor, about: str) -> RpcField:
+    """The resource that a message refers to by `key`, in the version that it names, if it does."""
+    name = key.removesuffix("_id")
+    version = f"{name}_version" if f"{name}_version" in owner.fields_by_name else ""
+
+    def prepare(source: Any, given: dict[str, Any]) -> dict[str, Any] | None:
+        if not source.get(key):
+            return None
+        return {**given, key: source[key], **({"version": source[version]} if version else {})}
+
+    return RpcField(name, types, getter, [], prepare, about)
+
+
+def answered(types: Types, method: Method) -> tuple[str, Show]:
+    """The type expression of what a method answers, and how a response becomes a value of it."""
+    listing, field = listing_of(method), answer_of(method)
+    if listing is not None:
+        return types.page(listing), _page_shower(listing)
+    if field is not None:
+        return types.answer(field), _field_shower(method.response_descriptor, field)
+    if not method.response_descriptor.fields:
+        return "bool", lambda _: True
+    return types.object(method.response_descriptor), lambda response: shown(response)
+
+
+def shown(message: Message) -> dict[str, Any]:
+    """A message as REST shows it; fields of GraphQL read from this."""
+    return encoder_of(message.DESCRIPTOR).show(message)  # type: ignore[arg-type]  # the stubs allow for messages without descriptors
+
+
+def _page_shower(listing: Listing) -> Show:
+    show = encoder_of(message_of(listing.items)).show
+    name = listing.items.name
+    return lambda response: {
+        "items": [show(item) for item in getattr(response, name)],
+        "next_page_token": response.next_page_token,
+    }
+
+
+def _field_shower(descriptor: Descriptor, field: FieldDescriptor) -> Show:
+    if not field.is_repeated and kind_of(field) is Kind.MESSAGE:
+        return lambda response: shown(getattr(response, field.name))
+    show = encoder_of(descriptor).show
+    return lambda response: show(response).get(field.name)
