@@ -24,11 +24,11 @@ from gateway.reference import routes as reference
 from gateway.seats import Seats
 from gateway.socket import FORBIDDEN, TRY_AGAIN_LATER, UNAUTHENTICATED, CloseSocket, Socket, close
 from gateway.tickets import LIFE_S, Tickets
-from mesh.clients import Clients
 from mesh.chain.errors import MASKED
 from mesh.chain.faults import translate
 from mesh.chain.request_id import HEADER as REQUEST_ID
 from mesh.chain.request_id import harmless_or_new
+from mesh.clients import Clients
 from mesh.errors import InternalError, PermissionDeniedError, TreadleError, UnauthenticatedError
 from mesh.http.errors import RouteUnknownError, VerbNotAllowedError, http_status
 from mesh.http.responses import error_headers

@@ -57,6 +57,7 @@ def generate(folder: Path) -> Path:
     descriptors = output / "descriptor.binpb"
     _run(str(_BIN / "buf"), "build", "--as-file-descriptor-set", "--output", str(descriptors))
     _run(sys.executable, "-m", "mesh.http.openapi", str(descriptors), str(output / "openapi.json"), path=output)
+    _run(sys.executable, "-m", "gateway.graphql.schema", str(output / "schema.graphql"), path=output)
     return output
 
 

@@ -1,7 +1,7 @@
 """`/graphql`: queries and mutations by POST, subscriptions over the WebSocket protocol `graphql-transport-ws`."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Protocol
@@ -12,8 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
-from strawberry.asgi import GraphQL
-from strawberry.asgi import ASGIWebSocketAdapter
+from strawberry.asgi import ASGIWebSocketAdapter, GraphQL
 from strawberry.exceptions import ConnectionRejectionError
 from strawberry.http.exceptions import WebSocketDisconnected
 from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
@@ -36,9 +35,6 @@ UNAUTHORIZED = 4401
 INIT_TIMEOUT = timedelta(seconds=10)
 MAX_OPERATIONS = 100
 
-# From an Authorization header and a ticket, either may be empty, to who it is. Raises UNAUTHENTICATED.
-Recognize = Callable[[str, str], Awaitable[Visitor]]
-
 
 class Door(Protocol):
     """What the endpoint needs of the gateway."""
@@ -46,7 +42,10 @@ class Door(Protocol):
     clients: Clients
     channels: Channels
     seats: Seats
-    recognize: Recognize
+
+    async def recognize(self, authorization: str, ticket: str) -> Visitor:
+        """Who it is, by an Authorization header or a ticket. Raises UNAUTHENTICATED."""
+        ...
 
 
 class _Socket(ASGIWebSocketAdapter):
@@ -65,15 +64,13 @@ class _Socket(ASGIWebSocketAdapter):
 
     async def close(self, code: int, reason: str) -> None:
         """Strawberry's hook; closing what is closed does nothing."""
-        with suppress(WebSocketDisconnect, RuntimeError, TimeoutError):
-            async with asyncio.timeout(STALL_S):
-                await self.ws.close(code, reason)
+        await _close(self.ws, code, reason)
 
 
 class Endpoint(GraphQL[Context, None]):
     """The ASGI app under `/graphql`."""
 
-    websocket_adapter_class = _Socket  # type: ignore[assignment]  # as in Strawberry's own class
+    websocket_adapter_class = _Socket
 
     def __init__(self, schema: Schema, door: Door, max_body_bytes: int) -> None:
         super().__init__(
@@ -156,12 +153,18 @@ class Endpoint(GraphQL[Context, None]):
 
     async def _end(self, websocket: WebSocket, visitor: Visitor) -> None:
         reason = await until_end(visitor)
-        await _Socket(self, websocket, websocket).close(UNAUTHORIZED, reason)
+        await _close(websocket, UNAUTHORIZED, reason)
 
     async def _refuse(self, websocket: WebSocket, code: int, error: TreadleError) -> None:
         """Closes the socket with our own reason; Strawberry's way of saying no knows only one."""
-        await _Socket(self, websocket, websocket).close(code, error.reason)
+        await _close(websocket, code, error.reason)
         raise ConnectionRejectionError
+
+
+async def _close(websocket: WebSocket, code: int, reason: str) -> None:
+    with suppress(WebSocketDisconnect, RuntimeError, TimeoutError):
+        async with asyncio.timeout(STALL_S):
+            await websocket.close(code, reason)
 
 
 def _text(said: Mapping[str, Any], name: str) -> str:

@@ -18,6 +18,9 @@ from mesh.contract import Method
 from mesh.http.encode import encoder_of
 from mesh.http.fields import Kind, kind_of, message_of
 
+# Marks of an item of a list: that it lacks its details, and the whole once that is there. No field of a message has such a name.
+_IS_HEAD, _WHOLE = "#is_head", "#whole"
+
 # From the source of a field and the arguments that a client gave to the arguments of the request; None when there is nothing to ask for.
 Prepare = Callable[[Any, dict[str, Any]], dict[str, Any] | None]
 # From a response message to what the fields of its type read.
@@ -56,6 +59,40 @@ class RpcField(StrawberryField):
         else:
             response = await context.loaders.make(self.method, request)
         return self._show(response)
+
+
+class DetailField(StrawberryField):
+    """A field that lists leave out. Under an item of a list it asks for the whole resource; all such fields of one item share the call."""
+
+    is_basic_field = False
+
+    def __init__(self, field: StrawberryField, getter: Method, key: str) -> None:
+        super().__init__(field.python_name, field.graphql_name, field.type_annotation, description=field.description)
+        self._getter = getter
+        self._key = key
+        self._has_version = "version" in getter.request_descriptor.fields_by_name
+        answer = answer_of(getter)
+        self._answer = answer.name if answer else ""
+
+    def __copy__(self) -> "DetailField":
+        return self
+
+    def get_result(self, source: Any, info: Info[Any, Any] | None, args: list[Any], kwargs: Any) -> Any:
+        """Strawberry's hook."""
+        del args, kwargs
+        if not source.get(_IS_HEAD):
+            return source.get(self.name)
+        if info is None:
+            raise RuntimeError("a field that asks a service needs to know for whom")
+        return self._whole(source, info.context)
+
+    async def _whole(self, source: Any, context: Context) -> Any:
+        arguments = {self._key: source["id"], **({"version": source["version"]} if self._has_version else {})}
+        whole = source.get(_WHOLE)
+        if whole is None:
+            response = await context.loaders.load(self._getter, request_of(self._getter, arguments))
+            whole = source[_WHOLE] = shown(getattr(response, self._answer))
+        return whole.get(self.name)
 
 
 def root_field(types: Types, method: Method, name: str, about: str) -> RpcField:
@@ -103,7 +140,7 @@ def _page_shower(listing: Listing) -> Show:
     show = encoder_of(message_of(listing.items)).show
     name = listing.items.name
     return lambda response: {
-        "items": [show(item) for item in getattr(response, name)],
+        "items": [{**show(item), _IS_HEAD: True} for item in getattr(response, name)],
         "next_page_token": response.next_page_token,
     }
 

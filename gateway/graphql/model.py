@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from buf.validate import validate_pb2
 from google.api import field_behavior_pb2
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor import FieldDescriptor
 
 from gateway.graphql.names import snake
 from mesh.contract import Method
-from mesh.http.fields import map_parts
+from mesh.http.fields import Kind, kind_of, map_parts
 
 EDGE = "edge"
 _PAGE_TOKEN = "next_page_token"  # noqa: S105 - the name of a field
@@ -53,7 +53,9 @@ def getters(offered_methods: Iterable[Method]) -> Mapping[str, Method]:
     found = {}
     for method in offered_methods:
         reference = f"{snake(method.name.removeprefix(_GET))}_id"
-        if method.name.startswith(_GET) and reference in method.request_descriptor.fields_by_name and answer_of(method) is not None:
+        answer = answer_of(method)
+        has_resource = answer is not None and kind_of(answer) is Kind.MESSAGE and not answer.is_repeated
+        if method.name.startswith(_GET) and reference in method.request_descriptor.fields_by_name and has_resource:
             found[reference] = method
     return found
 
@@ -73,9 +75,3 @@ def is_required(field: FieldDescriptor) -> bool:
 def is_output_only(field: FieldDescriptor) -> bool:
     """Whether clients never send it."""
     return field_behavior_pb2.OUTPUT_ONLY in field.GetOptions().Extensions[field_behavior_pb2.field_behavior]
-
-
-def settable(descriptor: Descriptor, fields: Iterable[FieldDescriptor]) -> list[FieldDescriptor]:
-    """The fields that a client may send."""
-    del descriptor
-    return [field for field in fields if not is_output_only(field)]

@@ -22,9 +22,7 @@ def field_name(method: str) -> str:
 
 
 def child_name(method: str, parent: str) -> str:
-    """The field of a parent's list, in snake_case: `ListExecutionEvents` is `events` of an Execution, `ListExecutions` the `executions` of a
-    Graph.
-    """
+    """The field of a parent's list, in snake_case: `ListExecutionEvents` is `events` of an Execution; others keep their whole name."""
     plain = method.removeprefix("List")
     short = plain.removeprefix(parent)
     return snake(short if short[:1].isupper() else plain)

@@ -20,14 +20,15 @@ from strawberry.types.field import StrawberryField
 from strawberry.types.fields.resolver import StrawberryResolver
 from strawberry.types.info import Info
 
+from gateway.executions import Followed
 from gateway.graphql.context import Context
 from gateway.graphql.errors import put_in_our_words
-from gateway.graphql.fields import child_field, reference_field, root_field
+from gateway.graphql.fields import DetailField, child_field, reference_field, root_field
 from gateway.graphql.limits import Limits
 from gateway.graphql.model import answer_of, getters, is_read, listing_of, offered
 from gateway.graphql.names import camel, child_name, field_name
 from gateway.graphql.types import SCALARS, Types
-from mesh.contract import Method, methods
+from mesh.contract import ContractError, Method, methods
 from mesh.errors import InvalidArgumentError
 from mesh.http.comments import comments_of
 from mesh.http.fields import message_of
@@ -98,11 +99,13 @@ def _join(types: Types, unary: Sequence[Method], comments: Mapping[str, str]) ->
     by_key = getters(unary)
     listings = [listing for method in unary if (listing := listing_of(method)) is not None]
     for key, getter in by_key.items():
-        owner = types.answer(answer_of(getter))
+        owner = _owner(types, getter)
         for listing in listings:
-            if owner in types.messages() and key in listing.method.request_descriptor.fields_by_name:
+            if key in listing.method.request_descriptor.fields_by_name:
                 name = child_name(listing.method.name, owner)
                 types.add(owner, child_field(types, listing, key, name, _about(comments, listing.method)))
+        for name in types.details(owner):
+            types.replace(owner, DetailField(types.known(owner, name), getter, key))
     for name, descriptor in types.messages().items():
         for key, getter in by_key.items():
             if key in descriptor.fields_by_name:
@@ -112,22 +115,25 @@ def _join(types: Types, unary: Sequence[Method], comments: Mapping[str, str]) ->
             types.add("User", root_field(types, listing.method, field_name(listing.method.name), _about(comments, listing.method)))
 
 
+def _owner(types: Types, getter: Method) -> str:
+    """The name of the type of what a method gets."""
+    answer = answer_of(getter)
+    if answer is None:
+        raise ContractError(f"{getter.full_name} gets a resource but has no response_body")
+    return types.answer(answer)
+
+
 def _watch_field(types: Types, method: Method, comments: Mapping[str, str]) -> StrawberryField:
     """The events of an execution; the gateway follows them by journal and bus, as on its own socket."""
     event = types.object(message_of(method.response_descriptor.fields_by_name["event"]))
 
     async def watch(info: Info, execution_id: str, after_seq: int | None = None) -> AsyncGenerator[Any, None]:
-        context: Context = info.context
-        caller, channels = context.known_caller(), context.channels
+        # Asked before the first event, so that a refusal is one of the whole subscription.
         if after_seq is not None and after_seq < 0:
             raise InvalidArgumentError("afterSeq cannot be negative.", reason="REQUEST_INVALID")
-        followed = await channels.executions.get(caller, execution_id)
-        async with aclosing(channels.execution(caller, followed, after_seq or 0)) as batches:
-            async for batch in batches:
-                for item in batch:
-                    # What an event refers to may have changed since the one before.
-                    context.renew()
-                    yield orjson.loads(item.text)
+        context: Context = info.context
+        followed = await context.channels.executions.get(context.known_caller(), execution_id)
+        return _events(context, followed, after_seq or 0)
 
     field = StrawberryField(
         "watch_execution",
@@ -139,6 +145,15 @@ def _watch_field(types: Types, method: Method, comments: Mapping[str, str]) -> S
     )
     field.arguments = types.arguments(method.request_descriptor)
     return field
+
+
+async def _events(context: Context, followed: Followed, after_seq: int) -> AsyncGenerator[Any, None]:
+    async with aclosing(context.channels.execution(context.known_caller(), followed, after_seq)) as batches:
+        async for batch in batches:
+            for event in batch:
+                # What an event refers to may have changed since the one before.
+                context.renew()
+                yield orjson.loads(event.text)
 
 
 def _root(name: str, fields: Sequence[StrawberryField]) -> type:

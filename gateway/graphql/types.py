@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Iterable, Mapping
 from enum import Enum
-from typing import Any, List, NewType, Optional  # noqa: UP035 - names in annotations that are made as text
+from typing import Any, NewType, Optional
 
 import strawberry
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -11,6 +11,8 @@ from strawberry.annotation import StrawberryAnnotation
 from strawberry.scalars import JSON
 from strawberry.types.arguments import StrawberryArgument
 from strawberry.types.field import StrawberryField
+from strawberry.types.scalar import ScalarDefinition
+from treadle.options.v1 import fields_pb2
 
 from gateway.graphql.model import Listing, is_output_only, is_required
 from gateway.graphql.names import camel
@@ -19,7 +21,9 @@ from mesh.http.fields import Kind, enum_names, enum_of, form_of, kind_of, map_pa
 from mesh.http.forms import TimeForm
 
 Time = NewType("Time", str)
-SCALARS = {Time: strawberry.scalar(name="Time", description="RFC 3339, such as 2026-01-31T12:00:00Z", parse_value=str)}
+SCALARS: Mapping[object, ScalarDefinition] = {
+    Time: strawberry.scalar(name="Time", description="RFC 3339, such as 2026-01-31T12:00:00Z", parse_value=str)
+}
 
 _PLAIN = {Kind.STRING: "str", Kind.BOOL: "bool", Kind.INT32: "int", Kind.UINT32: "int", Kind.DOUBLE: "float", Kind.JSON: "JSON"}
 
@@ -30,7 +34,7 @@ class Types:
     def __init__(self, comments: Mapping[str, str]) -> None:
         """`comments` by full name describe types and fields."""
         self._comments = comments
-        self._names: dict[str, Any] = {"JSON": JSON, "Time": Time, "List": List, "Optional": Optional}
+        self._names: dict[str, Any] = {"JSON": JSON, "Time": Time, "List": list, "Optional": Optional}
         # Full name of the message or enum by the name of its type.
         self._origins: dict[str, str] = {}
         self._fields: dict[str, list[StrawberryField]] = {}
@@ -41,7 +45,8 @@ class Types:
         name = self._claim(descriptor.name, descriptor.full_name)
         if name not in self._fields:
             self._messages[name] = descriptor
-            self._fields[name] = fields = []
+            fields: list[StrawberryField] = []
+            self._fields[name] = fields
             # Kept before it is filled: messages may contain themselves.
             fields.extend(self._shown(field) for field in shown_fields(descriptor))
         return name
@@ -61,6 +66,19 @@ class Types:
     def messages(self) -> Mapping[str, Descriptor]:
         """The messages that have a type so far, by its name."""
         return dict(self._messages)
+
+    def details(self, name: str) -> list[str]:
+        """The fields of a type that lists leave out."""
+        descriptor = self._messages[name]
+        return [field.name for field in shown_fields(descriptor) if field.GetOptions().Extensions[fields_pb2.detail]]
+
+    def replace(self, name: str, field: StrawberryField) -> None:
+        """Puts a field in the place of the one of the same name."""
+        self._fields[name] = [field if known.name == field.name else known for known in self._fields[name]]
+
+    def known(self, name: str, field: str) -> StrawberryField:
+        """A field of a type. Raises StopIteration when there is none."""
+        return next(known for known in self._fields[name] if known.name == field)
 
     def add(self, name: str, field: StrawberryField) -> None:
         """Gives a type one more field; those that messages gave go first, a name that is taken stays."""
@@ -139,7 +157,8 @@ class Types:
         name = self._claim(enum.name, enum.full_name)
         if name not in self._names:
             values = {value: value for value in enum_names(field).values()}
-            self._names[name] = strawberry.enum(Enum(name, values), description=self._comments.get(enum.full_name))
+            made: Any = Enum(name, values)  # type: ignore[misc]  # the names come from the contract
+            self._names[name] = strawberry.enum(made, description=self._comments.get(enum.full_name))
         return name
 
     def _claim(self, name: str, origin: str) -> str:

@@ -3,8 +3,11 @@
 from collections.abc import Collection
 
 from treadle.block.v1.block_service_pb2 import (
+    BatchGetBlocksRequest,
+    BatchGetBlocksResponse,
     ExecuteBlockRequest,
     ExecuteBlockResponse,
+    GetBlockAnswer,
     GetBlockRequest,
     GetBlockResponse,
     ListBlocksRequest,
@@ -13,6 +16,7 @@ from treadle.block.v1.block_service_pb2 import (
 )
 from treadle.type.v1.json_value_pb2 import JsonValue
 
+from mesh.batch import answer_each
 from mesh.call import Call
 from services.block.catalogue import Catalogue
 from services.block.errors import block_disabled
@@ -41,6 +45,11 @@ class BlockServicer:
         entry = self._catalogue.get(request.block_id)
         call.response_headers["etag"] = entry.etag
         return GetBlockResponse(block=entry.message)
+
+    async def batch_get_blocks(self, request: BatchGetBlocksRequest, call: Call) -> BatchGetBlocksResponse:
+        """Several blocks."""
+        answers = await answer_each(self.get_block, request.requests, call)
+        return BatchGetBlocksResponse(answers=[GetBlockAnswer(response=answer) for answer in answers])
 
     async def execute_block(self, request: ExecuteBlockRequest, call: Call) -> ExecuteBlockResponse:
         """One run of one block. A failure of the block is part of the answer."""

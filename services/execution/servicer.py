@@ -7,6 +7,7 @@ from contextlib import aclosing
 from treadle.execution.v1 import execution_service_pb2 as pb
 from treadle.type.v1.json_value_pb2 import JsonValue
 
+from mesh.batch import answer_each
 from mesh.call import Call
 from mesh.errors import TreadleError
 from mesh.ids import canonical_uuid
@@ -209,6 +210,37 @@ class ExecutionServicer:
         """Why nodes fired as they did."""
         record = await self._own(request.execution_id, call)
         return pb.ExplainExecutionResponse(nodes=await self._explanations.of(record, request.node_id))
+
+    async def batch_get_executions(self, request: pb.BatchGetExecutionsRequest, call: Call) -> pb.BatchGetExecutionsResponse:
+        """Several executions."""
+        answers = await answer_each(self.get_execution, request.requests, call)
+        return pb.BatchGetExecutionsResponse(answers=[pb.GetExecutionAnswer(response=answer) for answer in answers])
+
+    async def batch_list_executions(self, request: pb.BatchListExecutionsRequest, call: Call) -> pb.BatchListExecutionsResponse:
+        """Several pages of executions."""
+        answers = await answer_each(self.list_executions, request.requests, call)
+        return pb.BatchListExecutionsResponse(answers=[pb.ListExecutionsAnswer(response=answer) for answer in answers])
+
+    async def batch_list_execution_events(
+        self, request: pb.BatchListExecutionEventsRequest, call: Call
+    ) -> pb.BatchListExecutionEventsResponse:
+        """Pages of events of several executions."""
+        answers = await answer_each(self.list_execution_events, request.requests, call)
+        return pb.BatchListExecutionEventsResponse(answers=[pb.ListExecutionEventsAnswer(response=answer) for answer in answers])
+
+    async def batch_list_node_executions(
+        self, request: pb.BatchListNodeExecutionsRequest, call: Call
+    ) -> pb.BatchListNodeExecutionsResponse:
+        """Pages of firings of several executions."""
+        answers = await answer_each(self.list_node_executions, request.requests, call)
+        return pb.BatchListNodeExecutionsResponse(answers=[pb.ListNodeExecutionsAnswer(response=answer) for answer in answers])
+
+    async def batch_list_execution_reviews(
+        self, request: pb.BatchListExecutionReviewsRequest, call: Call
+    ) -> pb.BatchListExecutionReviewsResponse:
+        """Pages of reviews of several executions."""
+        answers = await answer_each(self.list_execution_reviews, request.requests, call)
+        return pb.BatchListExecutionReviewsResponse(answers=[pb.ListExecutionReviewsAnswer(response=answer) for answer in answers])
 
     async def _accept(self, wanted: Wanted) -> pb.Execution:
         accepted = await self._creation.create(wanted)

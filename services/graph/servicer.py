@@ -5,6 +5,7 @@ from collections import OrderedDict
 from treadle.graph.v1 import graph_service_pb2 as pb
 from treadle.type.v1.json_value_pb2 import JsonValue
 
+from mesh.batch import answer_each
 from mesh.call import Call
 from mesh.paging import offset_of, offset_token, position_of, position_token
 from services.graph.block_source import BlockSource
@@ -107,6 +108,16 @@ class GraphServicer:
         graph = graph_of(request.graph)
         problems = validate(graph, await self._blocks.get(block_ids(graph)), for_run=True)
         return pb.ValidateGraphResponse(problems=map(problem_message, problems))
+
+    async def batch_get_graphs(self, request: pb.BatchGetGraphsRequest, call: Call) -> pb.BatchGetGraphsResponse:
+        """Several versions."""
+        answers = await answer_each(self.get_graph, request.requests, call)
+        return pb.BatchGetGraphsResponse(answers=[pb.GetGraphAnswer(response=answer) for answer in answers])
+
+    async def batch_list_graph_versions(self, request: pb.BatchListGraphVersionsRequest, call: Call) -> pb.BatchListGraphVersionsResponse:
+        """Pages of the versions of several graphs."""
+        answers = await answer_each(self.list_graph_versions, request.requests, call)
+        return pb.BatchListGraphVersionsResponse(answers=[pb.ListGraphVersionsAnswer(response=answer) for answer in answers])
 
     async def _full(self, head: Head, call: Call) -> pb.Graph:
         """The version with its nodes and links. Read for the caller, who has just been shown to own it."""

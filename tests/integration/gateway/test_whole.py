@@ -35,7 +35,7 @@ _LENGTH = 30
 @pytest_asyncio.fixture(scope="module")
 async def host(migrated: Settings) -> AsyncIterator[Host]:
     """A process with everything that an execution takes."""
-    async with hosted(find_services(["auth", "graph", "block", "execution", "worker", "gateway"]), migrated) as running:
+    async with hosted(find_services(["auth", "user", "graph", "block", "execution", "worker", "gateway"]), migrated) as running:
         yield running
 
 
