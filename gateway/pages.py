@@ -25,7 +25,7 @@ td, th { text-align: left; padding: .2rem 1.2rem .2rem 0; vertical-align: top }
 </head>
 <body>
 <h1>Treadle</h1>
-<p>Build, run and watch AI agents. This is the edge: REST, gRPC, gRPC-Web and WebSocket on one port.</p>
+<p>Build, run and watch AI agents. This is the edge: REST, GraphQL, gRPC, gRPC-Web and WebSocket on one port.</p>
 <table>
 <tr><th>What</th><th>Where</th></tr>
 <tr><td>Reference of the REST API</td><td><a href="/docs">/docs</a>, <a href="/openapi.json">/openapi.json</a></td></tr>
@@ -36,6 +36,7 @@ td, th { text-align: left; padding: .2rem 1.2rem .2rem 0; vertical-align: top }
 <tr><td>Drafts of graphs</td><td><code>/v1/drafts</code></td></tr>
 <tr><td>Blocks</td><td><code>/v1/blocks</code></td></tr>
 <tr><td>Executions</td><td><code>POST /v1/executions</code>; <code>GET /v1/executions/{id}:watch</code> streams its events</td></tr>
+<tr><td>GraphQL</td><td><code>POST /graphql</code>; subscriptions by <code>graphql-transport-ws</code> on the same path</td></tr>
 <tr><td>Live events</td><td>WebSocket <code>/v1/ws</code>; browsers get a ticket by <code>POST /v1/ws-tickets</code></td></tr>
 <tr><td>gRPC, with reflection and health</td><td>this port; <code>grpcurl -plaintext HOST:PORT list</code></td></tr>
 </table>

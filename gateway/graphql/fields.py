@@ -11,7 +11,7 @@ from strawberry.types.info import Info
 
 from gateway.graphql.calls import request_of
 from gateway.graphql.context import Context
-from gateway.graphql.model import Listing, answer_of, is_read, listing_of
+from gateway.graphql.model import DEFAULT_PAGE, Listing, answer_of, is_read, listing_of
 from gateway.graphql.names import camel
 from gateway.graphql.types import Types, plain
 from mesh.contract import Method
@@ -32,11 +32,14 @@ class RpcField(StrawberryField):
 
     is_basic_field = False
 
-    def __init__(self, name: str, types: Types, method: Method, arguments: list[StrawberryArgument], prepare: Prepare, about: str) -> None:
+    def __init__(
+        self, name: str, types: Types, method: Method, *, arguments: list[StrawberryArgument], prepare: Prepare, about: str
+    ) -> None:
         expression, self._show = answered(types, method)
         super().__init__(name, camel(name), types.annotation(f"Optional[{expression}]"), description=about or None)
         self.arguments = arguments
         self.method = method
+        self._is_listing = listing_of(method) is not None
         self._prepare = prepare
 
     def __copy__(self) -> "RpcField":
@@ -53,6 +56,8 @@ class RpcField(StrawberryField):
         arguments = self._prepare(source, {name: plain(value) for name, value in given.items()})
         if arguments is None:
             return None
+        if self._is_listing and not arguments.get("page_size"):
+            arguments = {**arguments, "page_size": DEFAULT_PAGE}
         request = request_of(self.method, arguments)
         if is_read(self.method):
             response = await context.loaders.load(self.method, request)
@@ -97,13 +102,15 @@ class DetailField(StrawberryField):
 
 def root_field(types: Types, method: Method, name: str, about: str) -> RpcField:
     """A method as a field of Query or Mutation."""
-    return RpcField(name, types, method, types.arguments(method.request_descriptor), lambda _, given: given, about)
+    return RpcField(name, types, method, arguments=types.arguments(method.request_descriptor), prepare=lambda _, given: given, about=about)
 
 
 def child_field(types: Types, listing: Listing, key: str, name: str, about: str) -> RpcField:
     """The list of a resource: its id is the `key` of the request."""
     arguments = types.arguments(listing.method.request_descriptor, {key})
-    return RpcField(name, types, listing.method, arguments, lambda source, given: {**given, key: source["id"]}, about)
+    return RpcField(
+        name, types, listing.method, arguments=arguments, prepare=lambda source, given: {**given, key: source["id"]}, about=about
+    )
 
 
 def reference_field(types: Types, getter: Method, key: str, owner: Descriptor, about: str) -> RpcField:
@@ -116,7 +123,7 @@ def reference_field(types: Types, getter: Method, key: str, owner: Descriptor, a
             return None
         return {**given, key: source[key], **({"version": source[version]} if version else {})}
 
-    return RpcField(name, types, getter, [], prepare, about)
+    return RpcField(name, types, getter, arguments=[], prepare=prepare, about=about)
 
 
 def answered(types: Types, method: Method) -> tuple[str, Show]:
@@ -128,7 +135,7 @@ def answered(types: Types, method: Method) -> tuple[str, Show]:
         return types.answer(field), _field_shower(method.response_descriptor, field)
     if not method.response_descriptor.fields:
         return "bool", lambda _: True
-    return types.object(method.response_descriptor), lambda response: shown(response)
+    return types.object(method.response_descriptor), shown
 
 
 def shown(message: Message) -> dict[str, Any]:

@@ -17,10 +17,9 @@ from graphql import (
 )
 from strawberry.extensions import SchemaExtension
 
+from gateway.graphql.model import DEFAULT_PAGE
 from mesh.errors import InvalidArgumentError
 
-# What a page holds when nobody says, as the services have it.
-DEFAULT_PAGE = 50
 MAX_PAGE = 1000
 # A list that is no page, such as the nodes of a graph, counts as this many.
 PLAIN_LIST = 10

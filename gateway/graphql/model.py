@@ -12,6 +12,8 @@ from mesh.contract import Method
 from mesh.http.fields import Kind, kind_of, map_parts
 
 EDGE = "edge"
+# What a page holds when nobody says. Always said to the services, some of which would give more: an answer costs what was reckoned.
+DEFAULT_PAGE = 50
 _PAGE_TOKEN = "next_page_token"  # noqa: S105 - the name of a field
 _GET, _LIST, _BATCH = "Get", "List", "Batch"
 

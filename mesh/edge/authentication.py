@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mesh.contract import Method
-from mesh.edge.routes import edge_methods, http_cluster, rest_matchers
+from mesh.edge.routes import GRAPHQL_PATH, edge_methods, http_cluster, rest_matchers
 from mesh.identity.api_key import PREFIX as API_KEY_PREFIX
 
 Json = dict[str, Any]
@@ -19,6 +19,7 @@ _TYPE = "type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthe
 # The scheme's case is free (RFC 9110); Envoy compares it as it is written here.
 _SCHEMES = ("Bearer", "bearer", "BEARER")
 _IS_API_KEY: Json = {"name": "authorization", "string_match": {"prefix": f"Bearer {API_KEY_PREFIX}", "ignore_case": True}}
+_IS_POST: Json = {"name": ":method", "string_match": {"exact": "POST"}}
 _NEEDED: Json = {"provider_name": "treadle"}
 
 
@@ -55,6 +56,8 @@ def _rules(methods: Mapping[str, Method]) -> list[Json]:
         *(_rule(matcher, {} if any(m.is_public for m in group) else _NEEDED) for matcher, group in rest_matchers(callable_methods)),
         # Not /v1/ws: there the gateway itself says by a close code what is wrong with a token.
         _rule({"path": "/v1/ws-tickets"}, _NEEDED),
+        # Nor the socket of GraphQL, which is opened by GET and says who it is in its first message.
+        _rule({"path": GRAPHQL_PATH, "headers": [_IS_POST]}, _NEEDED),
     ]
 
 

@@ -33,6 +33,9 @@ _IS_PREFLIGHT: list[Json] = [
 
 _IS_ODD_VERB: Json = {"name": ":method", "string_match": {"safe_regex": {"regex": "|".join(VERBS)}}, "invert_match": True}
 
+GRAPHQL_PATH = "/graphql"
+_IS_UPGRADE: Json = {"name": "upgrade", "string_match": {"exact": "websocket", "ignore_case": True}}
+
 # A stream may be silent for hours. Pings to the client and to the service find out who is gone.
 _ENDLESS: Json = {"timeout": "0s", "idle_timeout": "0s"}
 
@@ -85,6 +88,7 @@ def all_routes(methods: Mapping[str, Method], policy: EdgePolicy = DEFAULT_POLIC
         *(route for matcher, group in rest_matchers(callable_methods) for route in _rest_routes(matcher, group, policy)),
         # The socket's upgrade request has no end that a buffer could wait for.
         {**_gateway_route({"path": "/v1/ws"}), "typed_per_filter_config": NO_BUFFER},
+        {**_gateway_route({"path": GRAPHQL_PATH, "headers": [_IS_UPGRADE]}), "typed_per_filter_config": NO_BUFFER},
         _gateway_route({"path": "/v1/ws-tickets"}),
         {"match": {"prefix": "/v1/"}, "direct_response": {"status": 404}},
         {"match": {"prefix": "/treadle."}, "direct_response": {"status": 404}},

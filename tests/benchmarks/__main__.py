@@ -1,6 +1,7 @@
 """Starts a stack of its own, measures it through the edge, prints one JSON document on stdout and takes the stack down again."""
 
 import argparse
+import asyncio
 import json
 import os
 import platform
@@ -13,6 +14,7 @@ from typing import Any
 
 from mesh.cli import usage
 from mesh.local.state import StackState, read_state
+from tests.benchmarks import sockets
 from tests.benchmarks.http_load import HttpLoad
 
 EXAMPLES = Path(__file__).parents[2] / "deploy" / "examples"
@@ -85,6 +87,8 @@ class Stack:
             results["growth"] = {name: self._growth(points, repeat) for name, points in GROWTH.items()}
         if not only or "http" in only:
             results["http"] = [load.run() for load in self._http_loads() for _ in range(repeat)]
+        if not only or "sockets" in only:
+            results["sockets"] = asyncio.run(sockets.measure(self.home, sockets.CONNECTIONS, sockets.EVENTS_PER_S, sockets.DURATION_S))
         return {"machine": {"cpu_count": os.cpu_count(), "python": platform.python_version()}, "results": results}
 
     def _growth(self, points: list[str], repeat: int) -> list[dict[str, Any]]:

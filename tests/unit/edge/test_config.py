@@ -12,7 +12,7 @@ from mesh.contract import methods
 from mesh.edge.browsers import CSRF
 from mesh.edge.config import edge_config
 from mesh.edge.replies import replies
-from mesh.edge.routes import all_routes, path_matcher
+from mesh.edge.routes import NO_BUFFER, all_routes, path_matcher
 from mesh.edge.targets import Doors, EdgeTargets
 from mesh.http.errors import http_status
 from mesh.local import envoy
@@ -92,6 +92,12 @@ def test_unknown_paths_end_at_the_edge_and_the_rest_goes_to_the_gateway() -> Non
         route = first_match(path)["route"]
         assert isinstance(route, dict)
         assert route["cluster"] == "gateway"
+
+
+def test_sockets_are_not_collected_before_they_are_passed_on() -> None:
+    routes = [route for route in all_routes(methods()) if route["match"].get("path") in {"/v1/ws", "/graphql"}]
+    assert [route["match"].get("headers", [{}])[0].get("name") for route in routes] == [None, "upgrade"]
+    assert all(route["typed_per_filter_config"] == NO_BUFFER for route in routes)
 
 
 def test_streams_have_no_limit_of_time_or_silence() -> None:

@@ -1,0 +1,107 @@
+"""The GraphQL schema as the contracts make it, and what it costs to ask."""
+
+import re
+from pathlib import Path
+
+import pytest
+import treadle
+from graphql import GraphQLObjectType, OperationDefinitionNode, parse
+
+from gateway.graphql.limits import MAX_PAGE, Weight
+from gateway.graphql.model import batch_of, getters, is_read, listing_of, offered
+from gateway.graphql.names import camel, child_name, field_name, snake
+from gateway.graphql.schema import Schema, make_schema
+from mesh.contract import methods
+
+GEN = Path(treadle.__path__[0]).parent
+
+
+@pytest.fixture(scope="module")
+def schema() -> Schema:
+    """The schema."""
+    return make_schema()
+
+
+def weigh(query: str, **variables: object) -> tuple[int, int]:
+    """Depth and cost of a request."""
+    document = parse(query)
+    (operation,) = [item for item in document.definitions if isinstance(item, OperationDefinitionNode)]
+    return Weight(document, variables, frozenset({"nodes"})).of(operation)
+
+
+def test_names() -> None:
+    assert camel("next_page_token") == "nextPageToken"
+    assert snake("NodeExecution") == "node_execution"
+    assert [field_name(name) for name in ("GetMe", "ListGraphs", "ExportGraph")] == ["me", "graphs", "export_graph"]
+    assert child_name("ListExecutionEvents", "Execution") == "events"
+    assert child_name("ListNodeExecutions", "Execution") == "node_executions"
+    assert child_name("ListExecutions", "Graph") == "executions"
+
+
+def test_the_schema_on_record_is_this_one(schema: Schema) -> None:
+    assert (GEN / "schema.graphql").read_text() == schema.as_str() + "\n"
+
+
+def test_every_method_for_clients_is_there(schema: Schema) -> None:
+    roots = {"Query": set[str](), "Mutation": set[str]()}
+    for name in roots:
+        root = schema._schema.type_map[name]
+        assert isinstance(root, GraphQLObjectType)
+        roots[name] = set(root.fields)
+    for method in offered(methods().values()):
+        if not method.is_server_streaming:
+            assert camel(field_name(method.name)) in roots["Query" if is_read(method) else "Mutation"], method.full_name
+
+
+def test_what_can_be_nested_can_be_asked_together() -> None:
+    known = methods()
+    unary = [method for method in offered(known.values()) if not method.is_server_streaming]
+    by_key = getters(unary)
+    # Nothing refers to keys, and nothing lists anything by one.
+    nested = [method for key, method in by_key.items() if key != "api_key_id"]
+    nested += [method for method in unary if listing_of(method) and any(key in method.request_descriptor.fields_by_name for key in by_key)]
+    assert len(nested) > 5
+    for method in nested:
+        batch = batch_of(method, known)
+        assert batch is not None, f"{method.name} can be nested but has no method for many"
+        assert batch.scopes == method.scopes
+        assert batch.callers == {"gateway"}
+        request, answer = (batch.request_descriptor.fields_by_name["requests"], batch.response_descriptor.fields_by_name["answers"])
+        assert request.message_type is not None
+        assert answer.message_type is not None
+        assert request.message_type.full_name == method.request_descriptor.full_name
+        assert answer.message_type.fields_by_name["response"].message_type == method.response_descriptor
+
+
+def test_a_request_costs_what_its_pages_may_hold() -> None:
+    assert weigh("{ me { id email } }") == (2, 3)
+    assert weigh("{ graphs(pageSize: 10) { items { id name } } }") == (3, 31)
+    assert weigh("{ graphs { items { id } } }") == (3, 101)
+    assert weigh("query($n: Int) { graphs(pageSize: $n) { items { id } } }", n=5) == (3, 11)
+    assert weigh("query($n: Int = 3) { graphs(pageSize: $n) { items { id } } }") == (3, 1 + MAX_PAGE * 2)
+    assert weigh("{ graphs(pageSize: 10) { ...P } } fragment P on GraphPage { items { id } }") == (3, 21)
+    assert weigh('{ graph(graphId: "g") { nodes { id } } }') == (3, 21)
+    assert weigh("{ __schema { types { name } } }") == (0, 0)
+
+
+def test_fragments_that_double_each_other_are_weighed_at_once() -> None:
+    bomb = "{ ...F0 } " + " ".join(f"fragment F{at} on Query {{ a{at}: me {{ id }} ...F{at + 1} ...F{at + 1} }}" for at in range(200))
+    depth, cost = weigh(f"{bomb} fragment F200 on Query {{ me {{ id }} }}")
+    assert depth == 2
+    assert cost > 2**200
+
+
+def test_a_fragment_within_itself_is_left_to_the_rules_of_graphql() -> None:
+    assert weigh("{ ...A } fragment A on Query { me { id } ...B } fragment B on Query { ...A }") == (2, 2)
+
+
+async def test_introspection_can_be_switched_off() -> None:
+    class Nobody:
+        def renew(self) -> None:
+            """No operation gets as far as to load anything."""
+
+    query = "{ __schema { queryType { name } } }"
+    assert (await make_schema().execute(query, context_value=Nobody())).errors is None
+    refused = await make_schema(has_introspection=False).execute(query, context_value=Nobody())
+    assert refused.errors
+    assert re.search("introspection", refused.errors[0].message, re.IGNORECASE)
