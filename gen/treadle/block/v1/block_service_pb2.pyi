@@ -349,3 +349,75 @@ class PinValue(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PinValue: _TypeAlias = PinValue  # noqa: Y015
+
+@_typing.final
+class BatchGetBlocksRequest(_message.Message):
+    """Several requests at once."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def requests(self) -> _containers.RepeatedCompositeFieldContainer[Global___GetBlockRequest]:
+        """The requests, answered in this order."""
+
+    def __init__(
+        self,
+        *,
+        requests: _abc.Iterable[Global___GetBlockRequest] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["requests", b"requests"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchGetBlocksRequest: _TypeAlias = BatchGetBlocksRequest  # noqa: Y015
+
+@_typing.final
+class BatchGetBlocksResponse(_message.Message):
+    """An answer for each request."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ANSWERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def answers(self) -> _containers.RepeatedCompositeFieldContainer[Global___GetBlockAnswer]:
+        """The answers, in the order of the requests."""
+
+    def __init__(
+        self,
+        *,
+        answers: _abc.Iterable[Global___GetBlockAnswer] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchGetBlocksResponse: _TypeAlias = BatchGetBlocksResponse  # noqa: Y015
+
+@_typing.final
+class GetBlockAnswer(_message.Message):
+    """The answer to one request of several."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESPONSE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def response(self) -> Global___GetBlockResponse:
+        """The block; absent when there is no such resource."""
+
+    def __init__(
+        self,
+        *,
+        response: Global___GetBlockResponse | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["response", b"response"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["response", b"response"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetBlockAnswer: _TypeAlias = GetBlockAnswer  # noqa: Y015

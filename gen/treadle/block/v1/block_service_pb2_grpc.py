@@ -50,6 +50,11 @@ class BlockServiceStub:
                 request_serializer=treadle_dot_block_dot_v1_dot_block__service__pb2.ExecuteBlockRequest.SerializeToString,
                 response_deserializer=treadle_dot_block_dot_v1_dot_block__service__pb2.ExecuteBlockResponse.FromString,
                 _registered_method=True)
+        self.BatchGetBlocks = channel.unary_unary(
+                '/treadle.block.v1.BlockService/BatchGetBlocks',
+                request_serializer=treadle_dot_block_dot_v1_dot_block__service__pb2.BatchGetBlocksRequest.SerializeToString,
+                response_deserializer=treadle_dot_block_dot_v1_dot_block__service__pb2.BatchGetBlocksResponse.FromString,
+                _registered_method=True)
 
 
 class BlockServiceServicer:
@@ -79,6 +84,13 @@ class BlockServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BatchGetBlocks(self, request, context):
+        """Answers several GetBlock requests at once. For other workloads only.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_BlockServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -96,6 +108,11 @@ def add_BlockServiceServicer_to_server(servicer, server):
                     servicer.ExecuteBlock,
                     request_deserializer=treadle_dot_block_dot_v1_dot_block__service__pb2.ExecuteBlockRequest.FromString,
                     response_serializer=treadle_dot_block_dot_v1_dot_block__service__pb2.ExecuteBlockResponse.SerializeToString,
+            ),
+            'BatchGetBlocks': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchGetBlocks,
+                    request_deserializer=treadle_dot_block_dot_v1_dot_block__service__pb2.BatchGetBlocksRequest.FromString,
+                    response_serializer=treadle_dot_block_dot_v1_dot_block__service__pb2.BatchGetBlocksResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -180,6 +197,33 @@ class BlockService:
             '/treadle.block.v1.BlockService/ExecuteBlock',
             treadle_dot_block_dot_v1_dot_block__service__pb2.ExecuteBlockRequest.SerializeToString,
             treadle_dot_block_dot_v1_dot_block__service__pb2.ExecuteBlockResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchGetBlocks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/treadle.block.v1.BlockService/BatchGetBlocks',
+            treadle_dot_block_dot_v1_dot_block__service__pb2.BatchGetBlocksRequest.SerializeToString,
+            treadle_dot_block_dot_v1_dot_block__service__pb2.BatchGetBlocksResponse.FromString,
             options,
             channel_credentials,
             insecure,

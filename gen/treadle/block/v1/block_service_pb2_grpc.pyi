@@ -42,6 +42,8 @@ class BlockServiceStub:
     A failure of the block itself is an answer with `error`, not an RPC error.
     Errors: NOT_FOUND (BLOCK_NOT_FOUND), INVALID_ARGUMENT (INPUT_INVALID), DEADLINE_EXCEEDED.
     """
+    BatchGetBlocks: _grpc.UnaryUnaryMultiCallable[_block_service_pb2.BatchGetBlocksRequest, _block_service_pb2.BatchGetBlocksResponse]
+    """Answers several GetBlock requests at once. For other workloads only."""
 
 @_typing.type_check_only
 class BlockServiceAsyncStub(BlockServiceStub):
@@ -57,6 +59,8 @@ class BlockServiceAsyncStub(BlockServiceStub):
     A failure of the block itself is an answer with `error`, not an RPC error.
     Errors: NOT_FOUND (BLOCK_NOT_FOUND), INVALID_ARGUMENT (INPUT_INVALID), DEADLINE_EXCEEDED.
     """
+    BatchGetBlocks: _aio.UnaryUnaryMultiCallable[_block_service_pb2.BatchGetBlocksRequest, _block_service_pb2.BatchGetBlocksResponse]  # type: ignore[assignment]
+    """Answers several GetBlock requests at once. For other workloads only."""
 
 class BlockServiceServicer(metaclass=_abc_1.ABCMeta):
     """The catalogue of blocks, and single runs of one block outside a graph."""
@@ -87,5 +91,13 @@ class BlockServiceServicer(metaclass=_abc_1.ABCMeta):
         A failure of the block itself is an answer with `error`, not an RPC error.
         Errors: NOT_FOUND (BLOCK_NOT_FOUND), INVALID_ARGUMENT (INPUT_INVALID), DEADLINE_EXCEEDED.
         """
+
+    @_abc_1.abstractmethod
+    def BatchGetBlocks(
+        self,
+        request: _block_service_pb2.BatchGetBlocksRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_block_service_pb2.BatchGetBlocksResponse, _abc.Awaitable[_block_service_pb2.BatchGetBlocksResponse]]:
+        """Answers several GetBlock requests at once. For other workloads only."""
 
 def add_BlockServiceServicer_to_server(servicer: BlockServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

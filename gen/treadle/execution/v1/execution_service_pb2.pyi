@@ -2006,3 +2006,363 @@ class ExplainExecutionResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExplainExecutionResponse: _TypeAlias = ExplainExecutionResponse  # noqa: Y015
+
+@_typing.final
+class BatchGetExecutionsRequest(_message.Message):
+    """Several requests at once."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def requests(self) -> _containers.RepeatedCompositeFieldContainer[Global___GetExecutionRequest]:
+        """The requests, answered in this order."""
+
+    def __init__(
+        self,
+        *,
+        requests: _abc.Iterable[Global___GetExecutionRequest] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["requests", b"requests"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchGetExecutionsRequest: _TypeAlias = BatchGetExecutionsRequest  # noqa: Y015
+
+@_typing.final
+class BatchGetExecutionsResponse(_message.Message):
+    """An answer for each request."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ANSWERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def answers(self) -> _containers.RepeatedCompositeFieldContainer[Global___GetExecutionAnswer]:
+        """The answers, in the order of the requests."""
+
+    def __init__(
+        self,
+        *,
+        answers: _abc.Iterable[Global___GetExecutionAnswer] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchGetExecutionsResponse: _TypeAlias = BatchGetExecutionsResponse  # noqa: Y015
+
+@_typing.final
+class GetExecutionAnswer(_message.Message):
+    """The answer to one request of several."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESPONSE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def response(self) -> Global___GetExecutionResponse:
+        """The execution; absent when there is no such resource."""
+
+    def __init__(
+        self,
+        *,
+        response: Global___GetExecutionResponse | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["response", b"response"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["response", b"response"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetExecutionAnswer: _TypeAlias = GetExecutionAnswer  # noqa: Y015
+
+@_typing.final
+class BatchListExecutionsRequest(_message.Message):
+    """Several requests at once."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def requests(self) -> _containers.RepeatedCompositeFieldContainer[Global___ListExecutionsRequest]:
+        """The requests, answered in this order."""
+
+    def __init__(
+        self,
+        *,
+        requests: _abc.Iterable[Global___ListExecutionsRequest] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["requests", b"requests"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchListExecutionsRequest: _TypeAlias = BatchListExecutionsRequest  # noqa: Y015
+
+@_typing.final
+class BatchListExecutionsResponse(_message.Message):
+    """An answer for each request."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ANSWERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def answers(self) -> _containers.RepeatedCompositeFieldContainer[Global___ListExecutionsAnswer]:
+        """The answers, in the order of the requests."""
+
+    def __init__(
+        self,
+        *,
+        answers: _abc.Iterable[Global___ListExecutionsAnswer] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchListExecutionsResponse: _TypeAlias = BatchListExecutionsResponse  # noqa: Y015
+
+@_typing.final
+class ListExecutionsAnswer(_message.Message):
+    """The answer to one request of several."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESPONSE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def response(self) -> Global___ListExecutionsResponse:
+        """The page; absent when there is no such resource."""
+
+    def __init__(
+        self,
+        *,
+        response: Global___ListExecutionsResponse | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["response", b"response"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["response", b"response"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListExecutionsAnswer: _TypeAlias = ListExecutionsAnswer  # noqa: Y015
+
+@_typing.final
+class BatchListExecutionEventsRequest(_message.Message):
+    """Several requests at once."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def requests(self) -> _containers.RepeatedCompositeFieldContainer[Global___ListExecutionEventsRequest]:
+        """The requests, answered in this order."""
+
+    def __init__(
+        self,
+        *,
+        requests: _abc.Iterable[Global___ListExecutionEventsRequest] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["requests", b"requests"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchListExecutionEventsRequest: _TypeAlias = BatchListExecutionEventsRequest  # noqa: Y015
+
+@_typing.final
+class BatchListExecutionEventsResponse(_message.Message):
+    """An answer for each request."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ANSWERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def answers(self) -> _containers.RepeatedCompositeFieldContainer[Global___ListExecutionEventsAnswer]:
+        """The answers, in the order of the requests."""
+
+    def __init__(
+        self,
+        *,
+        answers: _abc.Iterable[Global___ListExecutionEventsAnswer] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchListExecutionEventsResponse: _TypeAlias = BatchListExecutionEventsResponse  # noqa: Y015
+
+@_typing.final
+class ListExecutionEventsAnswer(_message.Message):
+    """The answer to one request of several."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESPONSE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def response(self) -> Global___ListExecutionEventsResponse:
+        """The page; absent when there is no such resource."""
+
+    def __init__(
+        self,
+        *,
+        response: Global___ListExecutionEventsResponse | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["response", b"response"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["response", b"response"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListExecutionEventsAnswer: _TypeAlias = ListExecutionEventsAnswer  # noqa: Y015
+
+@_typing.final
+class BatchListNodeExecutionsRequest(_message.Message):
+    """Several requests at once."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def requests(self) -> _containers.RepeatedCompositeFieldContainer[Global___ListNodeExecutionsRequest]:
+        """The requests, answered in this order."""
+
+    def __init__(
+        self,
+        *,
+        requests: _abc.Iterable[Global___ListNodeExecutionsRequest] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["requests", b"requests"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchListNodeExecutionsRequest: _TypeAlias = BatchListNodeExecutionsRequest  # noqa: Y015
+
+@_typing.final
+class BatchListNodeExecutionsResponse(_message.Message):
+    """An answer for each request."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ANSWERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def answers(self) -> _containers.RepeatedCompositeFieldContainer[Global___ListNodeExecutionsAnswer]:
+        """The answers, in the order of the requests."""
+
+    def __init__(
+        self,
+        *,
+        answers: _abc.Iterable[Global___ListNodeExecutionsAnswer] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchListNodeExecutionsResponse: _TypeAlias = BatchListNodeExecutionsResponse  # noqa: Y015
+
+@_typing.final
+class ListNodeExecutionsAnswer(_message.Message):
+    """The answer to one request of several."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESPONSE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def response(self) -> Global___ListNodeExecutionsResponse:
+        """The page; absent when there is no such resource."""
+
+    def __init__(
+        self,
+        *,
+        response: Global___ListNodeExecutionsResponse | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["response", b"response"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["response", b"response"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListNodeExecutionsAnswer: _TypeAlias = ListNodeExecutionsAnswer  # noqa: Y015
+
+@_typing.final
+class BatchListExecutionReviewsRequest(_message.Message):
+    """Several requests at once."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def requests(self) -> _containers.RepeatedCompositeFieldContainer[Global___ListExecutionReviewsRequest]:
+        """The requests, answered in this order."""
+
+    def __init__(
+        self,
+        *,
+        requests: _abc.Iterable[Global___ListExecutionReviewsRequest] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["requests", b"requests"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchListExecutionReviewsRequest: _TypeAlias = BatchListExecutionReviewsRequest  # noqa: Y015
+
+@_typing.final
+class BatchListExecutionReviewsResponse(_message.Message):
+    """An answer for each request."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ANSWERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def answers(self) -> _containers.RepeatedCompositeFieldContainer[Global___ListExecutionReviewsAnswer]:
+        """The answers, in the order of the requests."""
+
+    def __init__(
+        self,
+        *,
+        answers: _abc.Iterable[Global___ListExecutionReviewsAnswer] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchListExecutionReviewsResponse: _TypeAlias = BatchListExecutionReviewsResponse  # noqa: Y015
+
+@_typing.final
+class ListExecutionReviewsAnswer(_message.Message):
+    """The answer to one request of several."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESPONSE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def response(self) -> Global___ListExecutionReviewsResponse:
+        """The page; absent when there is no such resource."""
+
+    def __init__(
+        self,
+        *,
+        response: Global___ListExecutionReviewsResponse | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["response", b"response"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["response", b"response"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListExecutionReviewsAnswer: _TypeAlias = ListExecutionReviewsAnswer  # noqa: Y015

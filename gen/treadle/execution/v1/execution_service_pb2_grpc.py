@@ -100,6 +100,31 @@ class ExecutionServiceStub:
                 request_serializer=treadle_dot_execution_dot_v1_dot_execution__service__pb2.ExplainExecutionRequest.SerializeToString,
                 response_deserializer=treadle_dot_execution_dot_v1_dot_execution__service__pb2.ExplainExecutionResponse.FromString,
                 _registered_method=True)
+        self.BatchGetExecutions = channel.unary_unary(
+                '/treadle.execution.v1.ExecutionService/BatchGetExecutions',
+                request_serializer=treadle_dot_execution_dot_v1_dot_execution__service__pb2.BatchGetExecutionsRequest.SerializeToString,
+                response_deserializer=treadle_dot_execution_dot_v1_dot_execution__service__pb2.BatchGetExecutionsResponse.FromString,
+                _registered_method=True)
+        self.BatchListExecutions = channel.unary_unary(
+                '/treadle.execution.v1.ExecutionService/BatchListExecutions',
+                request_serializer=treadle_dot_execution_dot_v1_dot_execution__service__pb2.BatchListExecutionsRequest.SerializeToString,
+                response_deserializer=treadle_dot_execution_dot_v1_dot_execution__service__pb2.BatchListExecutionsResponse.FromString,
+                _registered_method=True)
+        self.BatchListExecutionEvents = channel.unary_unary(
+                '/treadle.execution.v1.ExecutionService/BatchListExecutionEvents',
+                request_serializer=treadle_dot_execution_dot_v1_dot_execution__service__pb2.BatchListExecutionEventsRequest.SerializeToString,
+                response_deserializer=treadle_dot_execution_dot_v1_dot_execution__service__pb2.BatchListExecutionEventsResponse.FromString,
+                _registered_method=True)
+        self.BatchListNodeExecutions = channel.unary_unary(
+                '/treadle.execution.v1.ExecutionService/BatchListNodeExecutions',
+                request_serializer=treadle_dot_execution_dot_v1_dot_execution__service__pb2.BatchListNodeExecutionsRequest.SerializeToString,
+                response_deserializer=treadle_dot_execution_dot_v1_dot_execution__service__pb2.BatchListNodeExecutionsResponse.FromString,
+                _registered_method=True)
+        self.BatchListExecutionReviews = channel.unary_unary(
+                '/treadle.execution.v1.ExecutionService/BatchListExecutionReviews',
+                request_serializer=treadle_dot_execution_dot_v1_dot_execution__service__pb2.BatchListExecutionReviewsRequest.SerializeToString,
+                response_deserializer=treadle_dot_execution_dot_v1_dot_execution__service__pb2.BatchListExecutionReviewsResponse.FromString,
+                _registered_method=True)
 
 
 class ExecutionServiceServicer:
@@ -211,6 +236,41 @@ class ExecutionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BatchGetExecutions(self, request, context):
+        """Answers several GetExecution requests at once. For other workloads only.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchListExecutions(self, request, context):
+        """Answers several ListExecutions requests at once. For other workloads only.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchListExecutionEvents(self, request, context):
+        """Answers several ListExecutionEvents requests at once. For other workloads only.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchListNodeExecutions(self, request, context):
+        """Answers several ListNodeExecutions requests at once. For other workloads only.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchListExecutionReviews(self, request, context):
+        """Answers several ListExecutionReviews requests at once. For other workloads only.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ExecutionServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -278,6 +338,31 @@ def add_ExecutionServiceServicer_to_server(servicer, server):
                     servicer.ExplainExecution,
                     request_deserializer=treadle_dot_execution_dot_v1_dot_execution__service__pb2.ExplainExecutionRequest.FromString,
                     response_serializer=treadle_dot_execution_dot_v1_dot_execution__service__pb2.ExplainExecutionResponse.SerializeToString,
+            ),
+            'BatchGetExecutions': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchGetExecutions,
+                    request_deserializer=treadle_dot_execution_dot_v1_dot_execution__service__pb2.BatchGetExecutionsRequest.FromString,
+                    response_serializer=treadle_dot_execution_dot_v1_dot_execution__service__pb2.BatchGetExecutionsResponse.SerializeToString,
+            ),
+            'BatchListExecutions': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchListExecutions,
+                    request_deserializer=treadle_dot_execution_dot_v1_dot_execution__service__pb2.BatchListExecutionsRequest.FromString,
+                    response_serializer=treadle_dot_execution_dot_v1_dot_execution__service__pb2.BatchListExecutionsResponse.SerializeToString,
+            ),
+            'BatchListExecutionEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchListExecutionEvents,
+                    request_deserializer=treadle_dot_execution_dot_v1_dot_execution__service__pb2.BatchListExecutionEventsRequest.FromString,
+                    response_serializer=treadle_dot_execution_dot_v1_dot_execution__service__pb2.BatchListExecutionEventsResponse.SerializeToString,
+            ),
+            'BatchListNodeExecutions': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchListNodeExecutions,
+                    request_deserializer=treadle_dot_execution_dot_v1_dot_execution__service__pb2.BatchListNodeExecutionsRequest.FromString,
+                    response_serializer=treadle_dot_execution_dot_v1_dot_execution__service__pb2.BatchListNodeExecutionsResponse.SerializeToString,
+            ),
+            'BatchListExecutionReviews': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchListExecutionReviews,
+                    request_deserializer=treadle_dot_execution_dot_v1_dot_execution__service__pb2.BatchListExecutionReviewsRequest.FromString,
+                    response_serializer=treadle_dot_execution_dot_v1_dot_execution__service__pb2.BatchListExecutionReviewsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -632,6 +717,141 @@ class ExecutionService:
             '/treadle.execution.v1.ExecutionService/ExplainExecution',
             treadle_dot_execution_dot_v1_dot_execution__service__pb2.ExplainExecutionRequest.SerializeToString,
             treadle_dot_execution_dot_v1_dot_execution__service__pb2.ExplainExecutionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchGetExecutions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/treadle.execution.v1.ExecutionService/BatchGetExecutions',
+            treadle_dot_execution_dot_v1_dot_execution__service__pb2.BatchGetExecutionsRequest.SerializeToString,
+            treadle_dot_execution_dot_v1_dot_execution__service__pb2.BatchGetExecutionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchListExecutions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/treadle.execution.v1.ExecutionService/BatchListExecutions',
+            treadle_dot_execution_dot_v1_dot_execution__service__pb2.BatchListExecutionsRequest.SerializeToString,
+            treadle_dot_execution_dot_v1_dot_execution__service__pb2.BatchListExecutionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchListExecutionEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/treadle.execution.v1.ExecutionService/BatchListExecutionEvents',
+            treadle_dot_execution_dot_v1_dot_execution__service__pb2.BatchListExecutionEventsRequest.SerializeToString,
+            treadle_dot_execution_dot_v1_dot_execution__service__pb2.BatchListExecutionEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchListNodeExecutions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/treadle.execution.v1.ExecutionService/BatchListNodeExecutions',
+            treadle_dot_execution_dot_v1_dot_execution__service__pb2.BatchListNodeExecutionsRequest.SerializeToString,
+            treadle_dot_execution_dot_v1_dot_execution__service__pb2.BatchListNodeExecutionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchListExecutionReviews(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/treadle.execution.v1.ExecutionService/BatchListExecutionReviews',
+            treadle_dot_execution_dot_v1_dot_execution__service__pb2.BatchListExecutionReviewsRequest.SerializeToString,
+            treadle_dot_execution_dot_v1_dot_execution__service__pb2.BatchListExecutionReviewsResponse.FromString,
             options,
             channel_credentials,
             insecure,

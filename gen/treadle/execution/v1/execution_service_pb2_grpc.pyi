@@ -82,6 +82,16 @@ class ExecutionServiceStub:
     time of an execution. Values are left out of the explanation of a whole graph that is large; those of one node are always told.
     Errors: NOT_FOUND (EXECUTION_NOT_FOUND, NODE_NOT_FOUND).
     """
+    BatchGetExecutions: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.BatchGetExecutionsRequest, _execution_service_pb2.BatchGetExecutionsResponse]
+    """Answers several GetExecution requests at once. For other workloads only."""
+    BatchListExecutions: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.BatchListExecutionsRequest, _execution_service_pb2.BatchListExecutionsResponse]
+    """Answers several ListExecutions requests at once. For other workloads only."""
+    BatchListExecutionEvents: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.BatchListExecutionEventsRequest, _execution_service_pb2.BatchListExecutionEventsResponse]
+    """Answers several ListExecutionEvents requests at once. For other workloads only."""
+    BatchListNodeExecutions: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.BatchListNodeExecutionsRequest, _execution_service_pb2.BatchListNodeExecutionsResponse]
+    """Answers several ListNodeExecutions requests at once. For other workloads only."""
+    BatchListExecutionReviews: _grpc.UnaryUnaryMultiCallable[_execution_service_pb2.BatchListExecutionReviewsRequest, _execution_service_pb2.BatchListExecutionReviewsResponse]
+    """Answers several ListExecutionReviews requests at once. For other workloads only."""
 
 @_typing.type_check_only
 class ExecutionServiceAsyncStub(ExecutionServiceStub):
@@ -137,6 +147,16 @@ class ExecutionServiceAsyncStub(ExecutionServiceStub):
     time of an execution. Values are left out of the explanation of a whole graph that is large; those of one node are always told.
     Errors: NOT_FOUND (EXECUTION_NOT_FOUND, NODE_NOT_FOUND).
     """
+    BatchGetExecutions: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.BatchGetExecutionsRequest, _execution_service_pb2.BatchGetExecutionsResponse]  # type: ignore[assignment]
+    """Answers several GetExecution requests at once. For other workloads only."""
+    BatchListExecutions: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.BatchListExecutionsRequest, _execution_service_pb2.BatchListExecutionsResponse]  # type: ignore[assignment]
+    """Answers several ListExecutions requests at once. For other workloads only."""
+    BatchListExecutionEvents: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.BatchListExecutionEventsRequest, _execution_service_pb2.BatchListExecutionEventsResponse]  # type: ignore[assignment]
+    """Answers several ListExecutionEvents requests at once. For other workloads only."""
+    BatchListNodeExecutions: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.BatchListNodeExecutionsRequest, _execution_service_pb2.BatchListNodeExecutionsResponse]  # type: ignore[assignment]
+    """Answers several ListNodeExecutions requests at once. For other workloads only."""
+    BatchListExecutionReviews: _aio.UnaryUnaryMultiCallable[_execution_service_pb2.BatchListExecutionReviewsRequest, _execution_service_pb2.BatchListExecutionReviewsResponse]  # type: ignore[assignment]
+    """Answers several ListExecutionReviews requests at once. For other workloads only."""
 
 class ExecutionServiceServicer(metaclass=_abc_1.ABCMeta):
     """Starts, shows and stops executions. An execution of another owner does not exist for the caller."""
@@ -267,5 +287,45 @@ class ExecutionServiceServicer(metaclass=_abc_1.ABCMeta):
         time of an execution. Values are left out of the explanation of a whole graph that is large; those of one node are always told.
         Errors: NOT_FOUND (EXECUTION_NOT_FOUND, NODE_NOT_FOUND).
         """
+
+    @_abc_1.abstractmethod
+    def BatchGetExecutions(
+        self,
+        request: _execution_service_pb2.BatchGetExecutionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_execution_service_pb2.BatchGetExecutionsResponse, _abc.Awaitable[_execution_service_pb2.BatchGetExecutionsResponse]]:
+        """Answers several GetExecution requests at once. For other workloads only."""
+
+    @_abc_1.abstractmethod
+    def BatchListExecutions(
+        self,
+        request: _execution_service_pb2.BatchListExecutionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_execution_service_pb2.BatchListExecutionsResponse, _abc.Awaitable[_execution_service_pb2.BatchListExecutionsResponse]]:
+        """Answers several ListExecutions requests at once. For other workloads only."""
+
+    @_abc_1.abstractmethod
+    def BatchListExecutionEvents(
+        self,
+        request: _execution_service_pb2.BatchListExecutionEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_execution_service_pb2.BatchListExecutionEventsResponse, _abc.Awaitable[_execution_service_pb2.BatchListExecutionEventsResponse]]:
+        """Answers several ListExecutionEvents requests at once. For other workloads only."""
+
+    @_abc_1.abstractmethod
+    def BatchListNodeExecutions(
+        self,
+        request: _execution_service_pb2.BatchListNodeExecutionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_execution_service_pb2.BatchListNodeExecutionsResponse, _abc.Awaitable[_execution_service_pb2.BatchListNodeExecutionsResponse]]:
+        """Answers several ListNodeExecutions requests at once. For other workloads only."""
+
+    @_abc_1.abstractmethod
+    def BatchListExecutionReviews(
+        self,
+        request: _execution_service_pb2.BatchListExecutionReviewsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_execution_service_pb2.BatchListExecutionReviewsResponse, _abc.Awaitable[_execution_service_pb2.BatchListExecutionReviewsResponse]]:
+        """Answers several ListExecutionReviews requests at once. For other workloads only."""
 
 def add_ExecutionServiceServicer_to_server(servicer: ExecutionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -824,3 +824,147 @@ class ValidateGraphResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ValidateGraphResponse: _TypeAlias = ValidateGraphResponse  # noqa: Y015
+
+@_typing.final
+class BatchGetGraphsRequest(_message.Message):
+    """Several requests at once."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def requests(self) -> _containers.RepeatedCompositeFieldContainer[Global___GetGraphRequest]:
+        """The requests, answered in this order."""
+
+    def __init__(
+        self,
+        *,
+        requests: _abc.Iterable[Global___GetGraphRequest] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["requests", b"requests"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchGetGraphsRequest: _TypeAlias = BatchGetGraphsRequest  # noqa: Y015
+
+@_typing.final
+class BatchGetGraphsResponse(_message.Message):
+    """An answer for each request."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ANSWERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def answers(self) -> _containers.RepeatedCompositeFieldContainer[Global___GetGraphAnswer]:
+        """The answers, in the order of the requests."""
+
+    def __init__(
+        self,
+        *,
+        answers: _abc.Iterable[Global___GetGraphAnswer] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchGetGraphsResponse: _TypeAlias = BatchGetGraphsResponse  # noqa: Y015
+
+@_typing.final
+class GetGraphAnswer(_message.Message):
+    """The answer to one request of several."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESPONSE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def response(self) -> Global___GetGraphResponse:
+        """The graph; absent when there is no such resource."""
+
+    def __init__(
+        self,
+        *,
+        response: Global___GetGraphResponse | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["response", b"response"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["response", b"response"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetGraphAnswer: _TypeAlias = GetGraphAnswer  # noqa: Y015
+
+@_typing.final
+class BatchListGraphVersionsRequest(_message.Message):
+    """Several requests at once."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def requests(self) -> _containers.RepeatedCompositeFieldContainer[Global___ListGraphVersionsRequest]:
+        """The requests, answered in this order."""
+
+    def __init__(
+        self,
+        *,
+        requests: _abc.Iterable[Global___ListGraphVersionsRequest] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["requests", b"requests"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchListGraphVersionsRequest: _TypeAlias = BatchListGraphVersionsRequest  # noqa: Y015
+
+@_typing.final
+class BatchListGraphVersionsResponse(_message.Message):
+    """An answer for each request."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ANSWERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def answers(self) -> _containers.RepeatedCompositeFieldContainer[Global___ListGraphVersionsAnswer]:
+        """The answers, in the order of the requests."""
+
+    def __init__(
+        self,
+        *,
+        answers: _abc.Iterable[Global___ListGraphVersionsAnswer] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchListGraphVersionsResponse: _TypeAlias = BatchListGraphVersionsResponse  # noqa: Y015
+
+@_typing.final
+class ListGraphVersionsAnswer(_message.Message):
+    """The answer to one request of several."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESPONSE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def response(self) -> Global___ListGraphVersionsResponse:
+        """The page; absent when there is no such resource."""
+
+    def __init__(
+        self,
+        *,
+        response: Global___ListGraphVersionsResponse | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["response", b"response"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["response", b"response"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListGraphVersionsAnswer: _TypeAlias = ListGraphVersionsAnswer  # noqa: Y015

@@ -85,6 +85,16 @@ class GraphServiceStub:
                 request_serializer=treadle_dot_graph_dot_v1_dot_graph__service__pb2.ValidateGraphRequest.SerializeToString,
                 response_deserializer=treadle_dot_graph_dot_v1_dot_graph__service__pb2.ValidateGraphResponse.FromString,
                 _registered_method=True)
+        self.BatchGetGraphs = channel.unary_unary(
+                '/treadle.graph.v1.GraphService/BatchGetGraphs',
+                request_serializer=treadle_dot_graph_dot_v1_dot_graph__service__pb2.BatchGetGraphsRequest.SerializeToString,
+                response_deserializer=treadle_dot_graph_dot_v1_dot_graph__service__pb2.BatchGetGraphsResponse.FromString,
+                _registered_method=True)
+        self.BatchListGraphVersions = channel.unary_unary(
+                '/treadle.graph.v1.GraphService/BatchListGraphVersions',
+                request_serializer=treadle_dot_graph_dot_v1_dot_graph__service__pb2.BatchListGraphVersionsRequest.SerializeToString,
+                response_deserializer=treadle_dot_graph_dot_v1_dot_graph__service__pb2.BatchListGraphVersionsResponse.FromString,
+                _registered_method=True)
 
 
 class GraphServiceServicer:
@@ -165,6 +175,20 @@ class GraphServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BatchGetGraphs(self, request, context):
+        """Answers several GetGraph requests at once. For other workloads only.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchListGraphVersions(self, request, context):
+        """Answers several ListGraphVersions requests at once. For other workloads only.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_GraphServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -217,6 +241,16 @@ def add_GraphServiceServicer_to_server(servicer, server):
                     servicer.ValidateGraph,
                     request_deserializer=treadle_dot_graph_dot_v1_dot_graph__service__pb2.ValidateGraphRequest.FromString,
                     response_serializer=treadle_dot_graph_dot_v1_dot_graph__service__pb2.ValidateGraphResponse.SerializeToString,
+            ),
+            'BatchGetGraphs': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchGetGraphs,
+                    request_deserializer=treadle_dot_graph_dot_v1_dot_graph__service__pb2.BatchGetGraphsRequest.FromString,
+                    response_serializer=treadle_dot_graph_dot_v1_dot_graph__service__pb2.BatchGetGraphsResponse.SerializeToString,
+            ),
+            'BatchListGraphVersions': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchListGraphVersions,
+                    request_deserializer=treadle_dot_graph_dot_v1_dot_graph__service__pb2.BatchListGraphVersionsRequest.FromString,
+                    response_serializer=treadle_dot_graph_dot_v1_dot_graph__service__pb2.BatchListGraphVersionsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -490,6 +524,60 @@ class GraphService:
             '/treadle.graph.v1.GraphService/ValidateGraph',
             treadle_dot_graph_dot_v1_dot_graph__service__pb2.ValidateGraphRequest.SerializeToString,
             treadle_dot_graph_dot_v1_dot_graph__service__pb2.ValidateGraphResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchGetGraphs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/treadle.graph.v1.GraphService/BatchGetGraphs',
+            treadle_dot_graph_dot_v1_dot_graph__service__pb2.BatchGetGraphsRequest.SerializeToString,
+            treadle_dot_graph_dot_v1_dot_graph__service__pb2.BatchGetGraphsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchListGraphVersions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/treadle.graph.v1.GraphService/BatchListGraphVersions',
+            treadle_dot_graph_dot_v1_dot_graph__service__pb2.BatchListGraphVersionsRequest.SerializeToString,
+            treadle_dot_graph_dot_v1_dot_graph__service__pb2.BatchListGraphVersionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

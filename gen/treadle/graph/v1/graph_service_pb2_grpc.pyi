@@ -60,6 +60,10 @@ class GraphServiceStub:
     """Returns a version of a graph as a document that ImportGraph takes, secrets left out. Errors: NOT_FOUND (GRAPH_NOT_FOUND)."""
     ValidateGraph: _grpc.UnaryUnaryMultiCallable[_graph_service_pb2.ValidateGraphRequest, _graph_service_pb2.ValidateGraphResponse]
     """Checks a graph without saving it and reports all problems at once."""
+    BatchGetGraphs: _grpc.UnaryUnaryMultiCallable[_graph_service_pb2.BatchGetGraphsRequest, _graph_service_pb2.BatchGetGraphsResponse]
+    """Answers several GetGraph requests at once. For other workloads only."""
+    BatchListGraphVersions: _grpc.UnaryUnaryMultiCallable[_graph_service_pb2.BatchListGraphVersionsRequest, _graph_service_pb2.BatchListGraphVersionsResponse]
+    """Answers several ListGraphVersions requests at once. For other workloads only."""
 
 @_typing.type_check_only
 class GraphServiceAsyncStub(GraphServiceStub):
@@ -93,6 +97,10 @@ class GraphServiceAsyncStub(GraphServiceStub):
     """Returns a version of a graph as a document that ImportGraph takes, secrets left out. Errors: NOT_FOUND (GRAPH_NOT_FOUND)."""
     ValidateGraph: _aio.UnaryUnaryMultiCallable[_graph_service_pb2.ValidateGraphRequest, _graph_service_pb2.ValidateGraphResponse]  # type: ignore[assignment]
     """Checks a graph without saving it and reports all problems at once."""
+    BatchGetGraphs: _aio.UnaryUnaryMultiCallable[_graph_service_pb2.BatchGetGraphsRequest, _graph_service_pb2.BatchGetGraphsResponse]  # type: ignore[assignment]
+    """Answers several GetGraph requests at once. For other workloads only."""
+    BatchListGraphVersions: _aio.UnaryUnaryMultiCallable[_graph_service_pb2.BatchListGraphVersionsRequest, _graph_service_pb2.BatchListGraphVersionsResponse]  # type: ignore[assignment]
+    """Answers several ListGraphVersions requests at once. For other workloads only."""
 
 class GraphServiceServicer(metaclass=_abc_1.ABCMeta):
     """Keeps graphs. A saved version never changes; an update makes the next one. A graph of another owner does not exist for the caller."""
@@ -183,5 +191,21 @@ class GraphServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_graph_service_pb2.ValidateGraphResponse, _abc.Awaitable[_graph_service_pb2.ValidateGraphResponse]]:
         """Checks a graph without saving it and reports all problems at once."""
+
+    @_abc_1.abstractmethod
+    def BatchGetGraphs(
+        self,
+        request: _graph_service_pb2.BatchGetGraphsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_graph_service_pb2.BatchGetGraphsResponse, _abc.Awaitable[_graph_service_pb2.BatchGetGraphsResponse]]:
+        """Answers several GetGraph requests at once. For other workloads only."""
+
+    @_abc_1.abstractmethod
+    def BatchListGraphVersions(
+        self,
+        request: _graph_service_pb2.BatchListGraphVersionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_graph_service_pb2.BatchListGraphVersionsResponse, _abc.Awaitable[_graph_service_pb2.BatchListGraphVersionsResponse]]:
+        """Answers several ListGraphVersions requests at once. For other workloads only."""
 
 def add_GraphServiceServicer_to_server(servicer: GraphServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

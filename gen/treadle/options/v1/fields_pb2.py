@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ftreadle/options/v1/fields.proto\x12\x12treadle.options.v1\x1a google/protobuf/descriptor.proto:<\n\tmap_order\x12\x1d.google.protobuf.FieldOptions\x18\x99\x88\x03 \x01(\tR\x08mapOrderb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ftreadle/options/v1/fields.proto\x12\x12treadle.options.v1\x1a google/protobuf/descriptor.proto:<\n\tmap_order\x12\x1d.google.protobuf.FieldOptions\x18\x99\x88\x03 \x01(\tR\x08mapOrder:7\n\x06\x64\x65tail\x12\x1d.google.protobuf.FieldOptions\x18\x9a\x88\x03 \x01(\x08R\x06\x64\x65tailb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)

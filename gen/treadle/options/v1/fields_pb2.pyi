@@ -11,8 +11,11 @@ import builtins as _builtins
 DESCRIPTOR: _descriptor.FileDescriptor
 
 MAP_ORDER_FIELD_NUMBER: _builtins.int
+DETAIL_FIELD_NUMBER: _builtins.int
 map_order: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.str]
 """Of a map with string keys: the name of the `repeated string` field of the same message that holds the keys in order, since a map has
 none. Keys that it does not name come after those that it names, sorted; names without a key are ignored. In JSON there is no such
 field: the order of the object's members stands for it, both ways.
 """
+detail: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.bool]
+"""True for what is left out when the message is one of a list: only the method that gets one has it."""
