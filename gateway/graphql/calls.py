@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
 from google.protobuf.message import Message
 
 from gateway.executions import acting_for
+from mesh import jsontext
 from mesh.call import Caller
 from mesh.clients import Clients
 from mesh.contract import Method
@@ -18,9 +18,9 @@ def request_of(method: Method, arguments: Mapping[str, Any]) -> Message:
     """The request message from plain JSON values by field name. Raises INVALID_ARGUMENT with the paths of what does not fit."""
     read = body_reader(method.request_descriptor, "*")
     try:
-        text = orjson.dumps(arguments)
-    except TypeError:
-        raise InvalidArgumentError("A number or a text among the arguments cannot be sent as JSON.") from None
+        text = jsontext.dumps(arguments).encode()
+    except (TypeError, ValueError):
+        raise InvalidArgumentError("A text among the arguments is no Unicode.") from None
     return method.request_type(**(read(text) if read else {}))
 
 

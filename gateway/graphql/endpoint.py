@@ -16,6 +16,7 @@ from strawberry.asgi import ASGIWebSocketAdapter, GraphQL
 from strawberry.exceptions import ConnectionRejectionError
 from strawberry.http.exceptions import WebSocketDisconnected
 from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
+from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import BaseGraphQLTransportWSHandler
 
 from gateway.channels import Channels
 from gateway.graphql.context import Context
@@ -28,12 +29,15 @@ from mesh.clients import Clients
 from mesh.errors import InvalidArgumentError, TreadleError, UnauthenticatedError
 from mesh.http.errors import VerbNotAllowedError
 from mesh.http.requests import Body, check_media_type, headers_of
+from mesh.logs import get_logger
 
 # Of the protocol: who it is, is not known.
 UNAUTHORIZED = 4401
 # A client that has connected says within this time who it is.
 INIT_TIMEOUT = timedelta(seconds=10)
 MAX_OPERATIONS = 100
+
+_log = get_logger("gateway.graphql.endpoint")
 
 
 class Door(Protocol):
@@ -67,10 +71,20 @@ class _Socket(ASGIWebSocketAdapter):
         await _close(self.ws, code, reason)
 
 
+class _Handler(BaseGraphQLTransportWSHandler[Context, None]):
+    """Strawberry's, with our log."""
+
+    async def handle_task_exception(self, error: Exception) -> None:
+        """Strawberry's hook. That a client has gone is no fault."""
+        if not isinstance(error, WebSocketDisconnected):
+            _log.error("graphql_socket_failed", exc_info=error)
+
+
 class Endpoint(GraphQL[Context, None]):
     """The ASGI app under `/graphql`."""
 
     websocket_adapter_class = _Socket
+    graphql_transport_ws_handler_class = _Handler
 
     def __init__(self, schema: Schema, door: Door, max_body_bytes: int) -> None:
         super().__init__(

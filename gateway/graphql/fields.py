@@ -1,8 +1,10 @@
 """Fields that ask a service: the roots from methods, and what joins resources from the references between their messages."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+import msgspec
+import orjson
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 from strawberry.types.arguments import StrawberryArgument
@@ -15,9 +17,11 @@ from gateway.graphql.model import DEFAULT_PAGE, Listing, answer_of, is_read, lis
 from gateway.graphql.names import camel
 from gateway.graphql.types import Types, plain
 from mesh.contract import Method
+from mesh.errors import NotFoundError
 from mesh.http.encode import encoder_of
 from mesh.http.fields import Kind, kind_of, message_of
 
+_RAWS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 # Marks of an item of a list: that it lacks its details, and the whole once that is there. No field of a message has such a name.
 _IS_HEAD, _WHOLE = "#is_head", "#whole"
 
@@ -33,7 +37,15 @@ class RpcField(StrawberryField):
     is_basic_field = False
 
     def __init__(
-        self, name: str, types: Types, method: Method, *, arguments: list[StrawberryArgument], prepare: Prepare, about: str
+        self,
+        name: str,
+        types: Types,
+        method: Method,
+        *,
+        arguments: list[StrawberryArgument],
+        prepare: Prepare,
+        about: str,
+        may_be_gone: bool = False,
     ) -> None:
         expression, self._show = answered(types, method)
         super().__init__(name, camel(name), types.annotation(f"Optional[{expression}]"), description=about or None)
@@ -41,6 +53,7 @@ class RpcField(StrawberryField):
         self.method = method
         self._is_listing = listing_of(method) is not None
         self._prepare = prepare
+        self._may_be_gone = may_be_gone
 
     def __copy__(self) -> "RpcField":
         return self
@@ -60,7 +73,12 @@ class RpcField(StrawberryField):
             arguments = {**arguments, "page_size": DEFAULT_PAGE}
         request = request_of(self.method, arguments)
         if is_read(self.method):
-            response = await context.loaders.load(self.method, request)
+            try:
+                response = await context.loaders.load(self.method, request)
+            except NotFoundError:
+                if not self._may_be_gone:
+                    raise
+                return None
         else:
             response = await context.loaders.make(self.method, request)
         return self._show(response)
@@ -114,7 +132,7 @@ def child_field(types: Types, listing: Listing, key: str, name: str, about: str)
 
 
 def reference_field(types: Types, getter: Method, key: str, owner: Descriptor, about: str) -> RpcField:
-    """The resource that a message refers to by `key`, in the version that it names, if it does."""
+    """The resource that a message refers to by `key`, in the version that it names, if it does; null when it is gone."""
     name = key.removesuffix("_id")
     version = f"{name}_version" if f"{name}_version" in owner.fields_by_name else ""
 
@@ -123,7 +141,7 @@ def reference_field(types: Types, getter: Method, key: str, owner: Descriptor, a
             return None
         return {**given, key: source[key], **({"version": source[version]} if version else {})}
 
-    return RpcField(name, types, getter, arguments=[], prepare=prepare, about=about)
+    return RpcField(name, types, getter, arguments=[], prepare=prepare, about=about, may_be_gone=True)
 
 
 def answered(types: Types, method: Method) -> tuple[str, Show]:
@@ -141,6 +159,12 @@ def answered(types: Types, method: Method) -> tuple[str, Show]:
 def shown(message: Message) -> dict[str, Any]:
     """A message as REST shows it; fields of GraphQL read from this."""
     return encoder_of(message.DESCRIPTOR).show(message)  # type: ignore[arg-type]  # the stubs allow for messages without descriptors
+
+
+def shown_text(text: str, json_fields: Collection[str]) -> dict[str, Any]:
+    """The same from a message's JSON text. What stands under `json_fields` is passed on as it is: numbers keep all their digits."""
+    raws = _RAWS.decode(text)
+    return {name: orjson.Fragment(bytes(raw)) if name in json_fields else orjson.loads(bytes(raw)) for name, raw in raws.items()}
 
 
 def _page_shower(listing: Listing) -> Show:

@@ -7,7 +7,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import orjson
 import strawberry
 import treadle
 from graphql import GraphQLError
@@ -19,11 +18,12 @@ from strawberry.types.execution import ExecutionContext
 from strawberry.types.field import StrawberryField
 from strawberry.types.fields.resolver import StrawberryResolver
 from strawberry.types.info import Info
+from treadle.execution.v1.execution_service_pb2 import Event
 
 from gateway.executions import Followed
 from gateway.graphql.context import Context
 from gateway.graphql.errors import put_in_our_words
-from gateway.graphql.fields import DetailField, child_field, reference_field, root_field
+from gateway.graphql.fields import DetailField, child_field, reference_field, root_field, shown_text
 from gateway.graphql.limits import Limits
 from gateway.graphql.model import answer_of, getters, is_read, listing_of, offered
 from gateway.graphql.names import camel, child_name, field_name
@@ -31,13 +31,15 @@ from gateway.graphql.types import SCALARS, Types
 from mesh.contract import ContractError, Method, methods
 from mesh.errors import InvalidArgumentError
 from mesh.http.comments import comments_of
-from mesh.http.fields import message_of
+from mesh.http.fields import Kind, kind_of, message_of
 
 # Beside the generated modules.
 DESCRIPTORS = Path(treadle.__path__[0]).parent / "descriptor.binpb"
 MAX_TOKENS = 20_000
 # Lists of the caller's own things that a profile leads to; the service says whose they are.
 OF_USER = ("ListGraphs", "ListExecutions")
+# What an event holds as JSON of its own.
+_EVENT_JSON = frozenset(field.name for field in Event.DESCRIPTOR.fields if kind_of(field) is Kind.JSON)
 _WATCH = "/treadle.execution.v1.ExecutionService/WatchExecution"
 
 
@@ -153,7 +155,7 @@ async def _events(context: Context, followed: Followed, after_seq: int) -> Async
             for event in batch:
                 # What an event refers to may have changed since the one before.
                 context.renew()
-                yield orjson.loads(event.text)
+                yield shown_text(event.text, _EVENT_JSON)
 
 
 def _root(name: str, fields: Sequence[StrawberryField]) -> type:

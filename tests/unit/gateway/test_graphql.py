@@ -3,15 +3,21 @@
 import re
 from pathlib import Path
 
+import orjson
 import pytest
 import treadle
 from graphql import GraphQLObjectType, OperationDefinitionNode, parse
+from treadle.execution.v1.execution_service_pb2 import CreateExecutionRequest
+from treadle.type.v1.json_value_pb2 import JsonValue
 
+from gateway.graphql.calls import request_of
+from gateway.graphql.fields import shown_text
 from gateway.graphql.limits import MAX_PAGE, Weight
 from gateway.graphql.model import batch_of, getters, is_read, listing_of, offered
 from gateway.graphql.names import camel, child_name, field_name, snake
 from gateway.graphql.schema import Schema, make_schema
 from mesh.contract import methods
+from mesh.errors import InvalidArgumentError
 
 GEN = Path(treadle.__path__[0]).parent
 
@@ -93,6 +99,19 @@ def test_fragments_that_double_each_other_are_weighed_at_once() -> None:
 
 def test_a_fragment_within_itself_is_left_to_the_rules_of_graphql() -> None:
     assert weigh("{ ...A } fragment A on Query { me { id } ...B } fragment B on Query { ...A }") == (2, 2)
+
+
+def test_json_is_passed_on_with_all_its_digits() -> None:
+    whole = 10**30
+    request = request_of(methods()["/treadle.execution.v1.ExecutionService/CreateExecution"], {"graph_id": "g", "inputs": {"X": whole}})
+    assert request == CreateExecutionRequest(graph_id="g", inputs={"X": JsonValue(json=str(whole))}, input_names=["X"])
+    shown = shown_text(f'{{"seq":1,"kind":"K","value":{{"x":{whole}}}}}', {"value"})
+    assert orjson.dumps(shown) == f'{{"seq":1,"kind":"K","value":{{"x":{whole}}}}}'.encode()
+
+
+def test_what_is_no_json_is_refused() -> None:
+    with pytest.raises(InvalidArgumentError):
+        request_of(methods()["/treadle.execution.v1.ExecutionService/CreateExecution"], {"graph_id": "g", "inputs": {"X": "\ud800"}})
 
 
 async def test_introspection_can_be_switched_off() -> None:
