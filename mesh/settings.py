@@ -63,7 +63,7 @@ class Settings(BaseSettings):
     drain_notice_s: float = Field(0.0, ge=0, description="Pause between NOT_SERVING and the stop, for load balancers to notice")
 
     max_sockets: int = Field(5000, ge=1, description="WebSockets that one gateway process serves at the same time")
-    max_sockets_per_user: int = Field(100, ge=1, description="Of these, sockets of one user")
+    max_sockets_per_user: int = Field(2500, ge=1, description="Of these, sockets of one user")
     graphql_introspection: bool = Field(True, description="Whether clients may ask GraphQL for its schema")
     graphql_max_depth: int = Field(12, ge=1, description="Fields below one another in a GraphQL request")
     graphql_max_cost: int = Field(20_000, ge=1, description="Values that a GraphQL request may ask for, lists counted by their page size")

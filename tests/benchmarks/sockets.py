@@ -22,7 +22,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from mesh.local.state import read_state
 
 CONNECTIONS = 2000
-# As many as one user may have.
+# Each event goes to all sockets of its user.
 PER_USER = 100
 EVENTS_PER_S = 20.0
 DURATION_S = 30.0

@@ -27,6 +27,9 @@ from services.auth.keys import KeyRing, SigningKey
 from services.auth.tokens import AccessTokens
 from tests.integration.gateway.journal import Journal
 
+# Sockets that one user may have here.
+MAX_SOCKETS = 50
+
 
 @dataclass(frozen=True)
 class Person:
@@ -114,7 +117,7 @@ async def served(settings: Settings, bus: Bus, ring: KeyRing) -> AsyncIterator[t
         add(journal, backend)
     port = backend.add_insecure_port("127.0.0.1:0")
     await backend.start()
-    own = settings.model_copy(update={"default_target": f"127.0.0.1:{port}"})
+    own = settings.model_copy(update={"default_target": f"127.0.0.1:{port}", "max_sockets_per_user": MAX_SOCKETS})
     resources = Resources(own, "gateway", Clients(own, "gateway", ServiceTokens.from_settings(own)))
     await resources.bus()
     async with build(resources) as running:

@@ -9,10 +9,11 @@ import orjson
 import pytest
 import pytest_asyncio
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from mesh.ids import uuid7
-from tests.integration.gateway.conftest import Person
+from tests.integration.gateway.conftest import MAX_SOCKETS, Conversation, Person
 from tests.integration.gateway.journal import Journal
 
 WATCH = "subscription($id: String!, $after: Int) { watchExecution(executionId: $id, afterSeq: $after) { seq kind value } }"
@@ -191,10 +192,30 @@ async def test_a_socket_ends_with_its_token(person: Callable[..., Person], dial:
     assert await client.closed() == 4401
 
 
-async def test_a_user_has_so_many_sockets(ann: Person, person: Callable[..., Person], dial: Callable[..., Any], settings: Any) -> None:
-    for _ in range(settings.max_sockets_per_user):
-        await (await dial(ann)).start()
+async def test_a_user_has_so_many_sockets_of_both_kinds(
+    ann: Person, person: Callable[..., Person], dial: Callable[..., Any], talk: Callable[..., Any]
+) -> None:
+    first = await dial(ann)
+    await first.start()
+    for _ in range(MAX_SOCKETS - 1):
+        socket = await talk(ann)
+        assert (await socket.ask(id="1", method="ping"))["type"] == "pong"
     late = await dial(ann)
     await late.say(type="connection_init")
     assert await late.closed() == 1013
+    assert await (await talk(ann)).closed() == 1013
     await (await dial(person())).start()
+    await first.connection.close()
+    # The place is free once the gateway has noticed.
+    async with asyncio.timeout(10):
+        while True:
+            if await _kind_of_answer(await talk(ann)) == "pong":
+                break
+            await asyncio.sleep(0.05)
+
+
+async def _kind_of_answer(socket: Conversation) -> str:
+    try:
+        return str((await socket.ask(id="1", method="ping"))["type"])
+    except ConnectionClosed:
+        return ""
