@@ -66,7 +66,7 @@ class Settings(BaseSettings):
     max_sockets_per_user: int = Field(2500, ge=1, description="Of these, sockets of one user")
     graphql_introspection: bool = Field(True, description="Whether clients may ask GraphQL for its schema")
     graphql_max_depth: int = Field(12, ge=1, description="Fields below one another in a GraphQL request")
-    graphql_max_cost: int = Field(20_000, ge=1, description="Values that a GraphQL request may ask for, lists counted by their page size")
+    graphql_max_cost: int = Field(50_000, ge=1, description="Values that a GraphQL request may ask for, lists counted by their page size")
 
     worker_slots: int = Field(128, ge=1, description="Executions that a worker runs at the same time; an owner may fill seven eighths")
     max_running_per_user: int = Field(256, ge=1, description="Executions of one user at work at the same time; more stay queued")

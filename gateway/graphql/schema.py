@@ -61,7 +61,7 @@ class FreshLoaders(SchemaExtension):
         yield
 
 
-def make_schema(*, max_depth: int = 12, max_cost: int = 20_000, has_introspection: bool = True) -> Schema:
+def make_schema(*, max_depth: int = 12, max_cost: int = 50_000, has_introspection: bool = True) -> Schema:
     """The schema of all methods that clients may call."""
     query, mutation, subscription = _roots()
     # Which fields are plain lists only the finished schema tells; the extensions are made for each operation.
