@@ -12,7 +12,7 @@ import treadle
 from graphql import GraphQLError
 from graphql.type import GraphQLObjectType, is_list_type
 from graphql.type.definition import get_nullable_type
-from strawberry.extensions import DisableIntrospection, MaxTokensLimiter, SchemaExtension
+from strawberry.extensions import DisableIntrospection, MaxAliasesLimiter, MaxTokensLimiter, SchemaExtension
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types.execution import ExecutionContext
 from strawberry.types.field import StrawberryField
@@ -36,6 +36,8 @@ from mesh.http.fields import Kind, kind_of, message_of
 # Beside the generated modules.
 DESCRIPTORS = Path(treadle.__path__[0]).parent / "descriptor.binpb"
 MAX_TOKENS = 20_000
+# Only under other names can one request call the same method often.
+MAX_ALIASES = 50
 # Lists of the caller's own things that a profile leads to; the service says whose they are.
 OF_USER = ("ListGraphs", "ListExecutions")
 # What an event holds as JSON of its own.
@@ -69,6 +71,7 @@ def make_schema(*, max_depth: int = 12, max_cost: int = 50_000, has_introspectio
     extensions: list[Callable[[], SchemaExtension] | type[SchemaExtension]] = [
         FreshLoaders,
         lambda: MaxTokensLimiter(MAX_TOKENS),
+        lambda: MaxAliasesLimiter(MAX_ALIASES),
         lambda: Limits(max_depth, max_cost, plain[0]),
     ]
     if not has_introspection:

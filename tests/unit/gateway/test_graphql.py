@@ -15,7 +15,7 @@ from gateway.graphql.fields import shown_text
 from gateway.graphql.limits import MAX_PAGE, Weight
 from gateway.graphql.model import batch_of, getters, is_read, listing_of, offered
 from gateway.graphql.names import camel, child_name, field_name, snake
-from gateway.graphql.schema import Schema, make_schema
+from gateway.graphql.schema import MAX_ALIASES, Schema, make_schema
 from mesh.contract import methods
 from mesh.errors import InvalidArgumentError
 
@@ -114,11 +114,21 @@ def test_what_is_no_json_is_refused() -> None:
         request_of(methods()["/treadle.execution.v1.ExecutionService/CreateExecution"], {"graph_id": "g", "inputs": {"X": "\ud800"}})
 
 
-async def test_introspection_can_be_switched_off() -> None:
-    class Nobody:
-        def renew(self) -> None:
-            """No operation gets as far as to load anything."""
+class Nobody:
+    """A context for requests that get no further than to be looked at."""
 
+    def renew(self) -> None:
+        """Nothing is loaded."""
+
+
+async def test_one_request_cannot_call_a_method_without_end(schema: Schema) -> None:
+    query = " ".join(f'c{at}: cancelExecution(executionId: "{at}") {{ id }}' for at in range(MAX_ALIASES + 1))
+    refused = await schema.execute(f"mutation {{ {query} }}", context_value=Nobody())
+    assert refused.errors
+    assert "aliases" in refused.errors[0].message
+
+
+async def test_introspection_can_be_switched_off() -> None:
     query = "{ __schema { queryType { name } } }"
     assert (await make_schema().execute(query, context_value=Nobody())).errors is None
     refused = await make_schema(has_introspection=False).execute(query, context_value=Nobody())
