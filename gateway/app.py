@@ -104,7 +104,7 @@ async def build(resources: Resources) -> AsyncIterator[Running]:
     schema = make_schema(
         max_depth=settings.graphql_max_depth, max_cost=settings.graphql_max_cost, has_introspection=settings.graphql_introspection
     )
-    graphql = Endpoint(schema, gateway, settings.max_message_bytes)
+    graphql = Endpoint(schema, gateway, max_body_bytes=settings.max_message_bytes, max_values=settings.graphql_max_cost)
     app = Starlette(
         routes=[
             Route("/", root),

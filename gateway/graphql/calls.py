@@ -6,6 +6,7 @@ from typing import Any
 from google.protobuf.message import Message
 
 from gateway.executions import acting_for
+from gateway.graphql.budget import Budget
 from mesh import jsontext
 from mesh.call import Caller
 from mesh.clients import Clients
@@ -25,21 +26,22 @@ def request_of(method: Method, arguments: Mapping[str, Any]) -> Message:
 
 
 class Calls:
-    """Unary calls of one visitor. `count` says how many were made."""
+    """Unary calls of one visitor within one operation."""
 
-    def __init__(self, clients: Clients, caller: Caller) -> None:
+    def __init__(self, clients: Clients, caller: Caller, budget: Budget) -> None:
         """`clients` are those of the workload `gateway`."""
         self._clients = clients
         self._caller = caller
-        self.count = 0
+        self._budget = budget
 
     async def make(self, method: Method, request: Message) -> Any:
         """The response message. Raises TreadleError."""
-        self.count += 1
         call = self._clients.channel(method.domain).unary_unary(
             method.full_name,
             request_serializer=method.request_type.SerializeToString,
             response_deserializer=method.response_type.FromString,
         )
         with acting_for(self._caller, method.full_name):
-            return await call(request)
+            response = await call(request)
+        self._budget.load(response.ByteSize())
+        return response

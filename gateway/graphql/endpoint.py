@@ -1,41 +1,43 @@
 """`/graphql`: queries and mutations by POST, subscriptions over the WebSocket protocol `graphql-transport-ws`."""
 
 import asyncio
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Protocol
 
 import orjson
-from cross_web import HTTPException
-from starlette.requests import Request
-from starlette.responses import Response
+from cross_web import AsyncHTTPRequestAdapter, HTTPException
+from starlette.requests import HTTPConnection, Request
 from starlette.types import Message, Receive, Scope, Send
-from starlette.websockets import WebSocket, WebSocketDisconnect
-from strawberry.asgi import ASGIWebSocketAdapter, GraphQL
-from strawberry.exceptions import ConnectionRejectionError
-from strawberry.http.exceptions import WebSocketDisconnected
+from starlette.websockets import WebSocket
+from strawberry.asgi import GraphQL
+from strawberry.http import GraphQLRequestData
 from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
-from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import BaseGraphQLTransportWSHandler
 
 from gateway.channels import Channels
 from gateway.graphql.context import Context
-from gateway.graphql.errors import INVALID
+from gateway.graphql.frames import INVALID, request_in
 from gateway.graphql.schema import Schema
+from gateway.graphql.sockets import Adapter, Handler, decode_frame
 from gateway.identity import Visitor
 from gateway.seats import Seats
-from gateway.socket import STALL_S, TOO_SLOW, TRY_AGAIN_LATER, until_end
+from gateway.socket import INTERNAL, TRY_AGAIN_LATER, CloseSocket, close, until_end
+from mesh.call import Caller
+from mesh.chain.auth import ON_BEHALF_OF
 from mesh.clients import Clients
 from mesh.errors import InvalidArgumentError, TreadleError, UnauthenticatedError
 from mesh.http.errors import VerbNotAllowedError
 from mesh.http.requests import Body, check_media_type, headers_of
 from mesh.logs import get_logger
+from mesh.tasks import end
 
 # Of the protocol: who it is, is not known.
 UNAUTHORIZED = 4401
 # A client that has connected says within this time who it is.
 INIT_TIMEOUT = timedelta(seconds=10)
-MAX_OPERATIONS = 100
+# Whose places the sockets have that have not said whose they are.
+STRANGER = ""
 
 _log = get_logger("gateway.graphql.endpoint")
 
@@ -52,53 +54,28 @@ class Door(Protocol):
         ...
 
 
-class _Socket(ASGIWebSocketAdapter):
-    """Sends frames in our JSON, and gives up on clients that do not read."""
-
-    async def send_json(self, message: Mapping[str, object]) -> None:
-        """Strawberry's hook."""
-        try:
-            async with asyncio.timeout(STALL_S):
-                await self.ws.send_text(orjson.dumps(message).decode())
-        except TimeoutError:
-            await self.close(TOO_SLOW, "too slow; come back with afterSeq")
-            raise WebSocketDisconnected from None
-        except (WebSocketDisconnect, RuntimeError):
-            raise WebSocketDisconnected from None
-
-    async def close(self, code: int, reason: str) -> None:
-        """Strawberry's hook; closing what is closed does nothing."""
-        await _close(self.ws, code, reason)
-
-
-class _Handler(BaseGraphQLTransportWSHandler[Context, None]):
-    """Strawberry's, with our log."""
-
-    async def handle_task_exception(self, error: Exception) -> None:
-        """Strawberry's hook. That a client has gone is no fault."""
-        if not isinstance(error, WebSocketDisconnected):
-            _log.error("graphql_socket_failed", exc_info=error)
-
-
 class Endpoint(GraphQL[Context, None]):
     """The ASGI app under `/graphql`."""
 
-    websocket_adapter_class = _Socket
-    graphql_transport_ws_handler_class = _Handler
+    websocket_adapter_class = Adapter
+    graphql_transport_ws_handler_class = Handler
 
-    def __init__(self, schema: Schema, door: Door, max_body_bytes: int) -> None:
+    def __init__(self, schema: Schema, door: Door, *, max_body_bytes: int, max_values: int) -> None:
+        """`max_values` is what lists that are no pages may hold together in one answer."""
         super().__init__(
             schema,
             graphql_ide=None,
             allow_queries_via_get=False,
             subscription_protocols=[GRAPHQL_TRANSPORT_WS_PROTOCOL],
             connection_init_wait_timeout=INIT_TIMEOUT,
-            max_subscriptions_per_connection=MAX_OPERATIONS,
+            # How many operations there may be, our handler says.
+            max_subscriptions_per_connection=None,
             # A page of another origin has no token that the browser would add by itself.
             allowed_origins=["*"],
         )
         self._door = door
         self._max_body_bytes = max_body_bytes
+        self._max_values = max_values
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves a request or a socket. Raises TreadleError for what is no GraphQL request, before anything is sent."""
@@ -107,34 +84,43 @@ class Endpoint(GraphQL[Context, None]):
         else:
             await self._serve_socket(WebSocket(scope, receive, send))
 
-    async def get_context(self, request: Request | WebSocket, response: Response | WebSocket) -> Context:
-        """Strawberry's hook. Who is at a socket is known later."""
-        context = Context(self._door.clients, self._door.channels)
-        if isinstance(request, WebSocket):
-            request.state.context = context
-            context.websocket = request
-        else:
-            context.caller = (await self._door.recognize(request.headers.get("authorization", ""), "")).caller
-        return context
+    async def create_websocket_response(self, request: WebSocket, subprotocol: str | None) -> WebSocket:
+        """Strawberry's hook. Who does not say who they are has a place too, one of few."""
+        response = await super().create_websocket_response(request, subprotocol)
+        context: Context = request.state.context
+        context.seat = self._take_seat(STRANGER)
+        return response
 
     async def on_ws_connect(self, context: Context) -> dict[str, object] | None:
         """Strawberry's hook: the client has said who it is, by header, by ticket, or in its first message."""
         websocket = context.websocket
-        if websocket is None:
-            raise ConnectionRejectionError
+        if websocket is None or context.seat is None:
+            raise RuntimeError("somebody connects who has no socket")
         said = context.connection_params or {}
         header = websocket.headers.get("authorization", "") or _text(said, "authorization") or _text(said, "Authorization")
         ticket = websocket.query_params.get("ticket", "") or _text(said, "ticket")
         try:
             visitor = await self._door.recognize(header, ticket)
-            context.seat = self._door.seats.take(visitor.caller.user_id)
         except UnauthenticatedError as error:
-            await self._refuse(websocket, UNAUTHORIZED, error)
+            raise CloseSocket(UNAUTHORIZED, error.reason) from None
         except TreadleError as error:
-            await self._refuse(websocket, TRY_AGAIN_LATER, error)
-        context.caller = visitor.caller
-        context.ending = asyncio.create_task(self._end(websocket, visitor), name="graphql-expire")
+            raise CloseSocket(TRY_AGAIN_LATER, error.reason) from None
+        context.seat()
+        context.seat = None
+        context.seat = self._take_seat(visitor.caller.user_id)
+        context.caller = _acting(visitor.caller, websocket)
+        context.ending = asyncio.create_task(_end(context, visitor), name="graphql-expire")
         return None
+
+    async def parse_http_body(self, request: AsyncHTTPRequestAdapter) -> GraphQLRequestData:
+        """Strawberry's hook. One request, whole and plain: no lists of requests, no files, no streams."""
+        body = await request.get_body()
+        said = request_in(body if isinstance(body, bytes) else body.encode())
+        return GraphQLRequestData(said.query, said.variables, said.operationName, None)
+
+    def decode_json(self, data: str | bytes) -> object:
+        """Strawberry's hook, for frames."""
+        return decode_frame(data)
 
     def encode_json(self, data: object) -> bytes:
         """Strawberry's hook: values that the services gave as JSON text are passed on as they are."""
@@ -145,40 +131,58 @@ class Endpoint(GraphQL[Context, None]):
             raise VerbNotAllowedError(scope["method"], ["POST"])
         headers = headers_of(scope["headers"])
         check_media_type(headers)
+        visitor = await self._door.recognize(headers.get("authorization", ""), "")
         body = await Body(receive, headers, self._max_body_bytes).read()
 
         async def read() -> Message:
             return {"type": "http.request", "body": body, "more_body": False}
 
+        request = Request(scope, read)
+        context = Context(self._door.clients, self._door.channels, self._max_values, _acting(visitor.caller, request))
         try:
-            response = await self.run(Request(scope, read))
+            response = await self.run(request, context=context)
         except HTTPException as error:
             raise InvalidArgumentError(error.reason, reason=INVALID) from None
         response.headers["cache-control"] = "no-store"
         await response(scope, receive, send)
 
     async def _serve_socket(self, websocket: WebSocket) -> None:
+        context = Context(self._door.clients, self._door.channels, self._max_values, websocket=websocket)
+        websocket.state.context = context
+        serving = asyncio.create_task(self._run(websocket, context), name="graphql-socket")
+        ends: set[asyncio.Future[Any]] = {serving, context.over}
         try:
-            await self.run(websocket)
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            await end(serving)
+            await close(websocket, context.over.result() if context.over.done() else CloseSocket(None))
         finally:
-            context: Context | None = getattr(websocket.state, "context", None)
-            if context is not None:
-                await context.leave()
+            await end(serving)
+            await context.leave()
 
-    async def _end(self, websocket: WebSocket, visitor: Visitor) -> None:
-        reason = await until_end(visitor)
-        await _close(websocket, UNAUTHORIZED, reason)
+    async def _run(self, websocket: WebSocket, context: Context) -> None:
+        try:
+            await self.run(websocket, context=context)
+        except CloseSocket as end_of_it:
+            context.end(end_of_it)
+        except Exception:
+            _log.exception("graphql_socket_failed")
+            context.end(CloseSocket(INTERNAL, "something went wrong on our side"))
 
-    async def _refuse(self, websocket: WebSocket, code: int, error: TreadleError) -> None:
-        """Closes the socket with our own reason; Strawberry's way of saying no knows only one."""
-        await _close(websocket, code, error.reason)
-        raise ConnectionRejectionError
+    def _take_seat(self, user_id: str) -> Callable[[], None]:
+        try:
+            return self._door.seats.take(user_id)
+        except TreadleError as error:
+            raise CloseSocket(TRY_AGAIN_LATER, error.reason) from None
 
 
-async def _close(websocket: WebSocket, code: int, reason: str) -> None:
-    with suppress(WebSocketDisconnect, RuntimeError, TimeoutError):
-        async with asyncio.timeout(STALL_S):
-            await websocket.close(code, reason)
+async def _end(context: Context, visitor: Visitor) -> None:
+    context.end(CloseSocket(UNAUTHORIZED, await until_end(visitor)))
+
+
+def _acting(caller: Caller, asking: HTTPConnection) -> Caller:
+    """The caller for the one they act for, if they say so. Whether they may, the services judge."""
+    user_id = asking.headers.get(ON_BEHALF_OF, "")
+    return replace(caller, user_id=user_id, actor_id=caller.user_id) if user_id else caller
 
 
 def _text(said: Mapping[str, Any], name: str) -> str:

@@ -11,6 +11,7 @@ from strawberry.types.arguments import StrawberryArgument
 from strawberry.types.field import StrawberryField
 from strawberry.types.info import Info
 
+from gateway.graphql.budget import counted
 from gateway.graphql.calls import request_of
 from gateway.graphql.context import Context
 from gateway.graphql.model import DEFAULT_PAGE, Listing, answer_of, is_read, listing_of
@@ -63,9 +64,10 @@ class RpcField(StrawberryField):
         del args
         if info is None:
             raise RuntimeError("a field that asks a service needs to know for whom")
-        return self._ask(source, info.context, kwargs)
+        return self._ask(source, info, kwargs)
 
-    async def _ask(self, source: Any, context: Context, given: Mapping[str, Any]) -> Any:
+    async def _ask(self, source: Any, info: Info[Any, Any], given: Mapping[str, Any]) -> Any:
+        context: Context = info.context
         arguments = self._prepare(source, {name: plain(value) for name, value in given.items()})
         if arguments is None:
             return None
@@ -81,7 +83,7 @@ class RpcField(StrawberryField):
                 return None
         else:
             response = await context.loaders.make(self.method, request)
-        return self._show(response)
+        return counted(self._show(response), info)
 
 
 class DetailField(StrawberryField):
@@ -103,19 +105,18 @@ class DetailField(StrawberryField):
     def get_result(self, source: Any, info: Info[Any, Any] | None, args: list[Any], kwargs: Any) -> Any:
         """Strawberry's hook."""
         del args, kwargs
-        if not source.get(_IS_HEAD):
-            return source.get(self.name)
         if info is None:
             raise RuntimeError("a field that asks a service needs to know for whom")
-        return self._whole(source, info.context)
+        return self._whole(source, info) if source.get(_IS_HEAD) else counted(source.get(self.name), info)
 
-    async def _whole(self, source: Any, context: Context) -> Any:
+    async def _whole(self, source: Any, info: Info[Any, Any]) -> Any:
         arguments = {self._key: source["id"], **({"version": source["version"]} if self._has_version else {})}
         whole = source.get(_WHOLE)
         if whole is None:
+            context: Context = info.context
             response = await context.loaders.load(self._getter, request_of(self._getter, arguments))
             whole = source[_WHOLE] = shown(getattr(response, self._answer))
-        return whole.get(self.name)
+        return counted(whole.get(self.name), info)
 
 
 def root_field(types: Types, method: Method, name: str, about: str) -> RpcField:

@@ -1,7 +1,8 @@
 """How much one operation may ask for: how deep, and how many values in the worst case. Both are known before anything is asked."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from graphql import (
     DocumentNode,
@@ -12,6 +13,7 @@ from graphql import (
     InlineFragmentNode,
     IntValueNode,
     OperationDefinitionNode,
+    SelectionNode,
     SelectionSetNode,
     VariableNode,
 )
@@ -20,72 +22,107 @@ from strawberry.extensions import SchemaExtension
 from gateway.graphql.model import DEFAULT_PAGE
 from mesh.errors import InvalidArgumentError
 
-MAX_PAGE = 1000
+# The largest page that any service gives.
+MAX_PAGE = 2000
 # A list that is no page, such as the nodes of a graph, counts as this many.
 PLAIN_LIST = 10
+# What a service is asked for counts as this many values more.
+ASKING = 10
+# Each look at the schema counts as this many: it is answered from memory, but whole.
+INTROSPECTION = 10_000
+# Fragments and fields in one another, of whatever kind; the next one is too deep.
+MAX_LEVELS = 100
+# Only under other names can one request call the same method often.
+MAX_ALIASES = 50
 _PAGE_SIZE = "pageSize"
 _ITEMS = "items"
+_MAX_PAGE_DIGITS = len(str(MAX_PAGE))
 TOO_DEEP, TOO_COSTLY = "GRAPHQL_TOO_DEEP", "GRAPHQL_TOO_COSTLY"
 
 
-class Weight:
-    """Depth and cost of an operation. A field costs 1 for each time that it may be in the answer; introspection costs nothing."""
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """Fields of the schema by name that cost more than others: lists that are no pages, and those that services are asked for."""
 
-    def __init__(self, document: DocumentNode, variables: Mapping[str, Any], plain_lists: frozenset[str]) -> None:
-        """`plain_lists` are the names of fields that hold lists which are no pages."""
+    plain_lists: frozenset[str]
+    asking: frozenset[str]
+
+
+class TooManyLevelsError(Exception):
+    """The operation has more levels than anybody needs."""
+
+
+class Load(NamedTuple):
+    """What a part of an operation weighs: how deep its fields go, how many values it may give, how many levels of any kind it has."""
+
+    depth: int
+    cost: int
+    levels: int
+
+
+class Weight:
+    """Weighs operations. A field costs 1 for each time that it may be in the answer, one that a service is asked for more."""
+
+    def __init__(self, document: DocumentNode, variables: Mapping[str, Any], prices: Prices) -> None:
+        self.aliases = 0
         self._variables = variables
-        self._plain_lists = plain_lists
+        self._prices = prices
         definitions = document.definitions
         self._fragments = {item.name.value: item for item in definitions if isinstance(item, FragmentDefinitionNode)}
-        # Depth and cost by name; None while a fragment is being weighed, which one that contains itself meets.
-        self._weighed: dict[str, tuple[int, int] | None] = {}
+        # By name; None while a fragment is being weighed, which one that contains itself meets.
+        self._weighed: dict[str, Load | None] = {}
 
-    def of(self, operation: OperationDefinitionNode) -> tuple[int, int]:
-        """Depth and cost."""
-        return self._set(operation.selection_set, {})
+    def of(self, operation: OperationDefinitionNode) -> Load:
+        """What it weighs; `aliases` has grown by how many names of its own it uses. Raises TooManyLevelsError."""
+        return self._set(operation.selection_set, 0, 0)
 
-    def _set(self, selections: SelectionSetNode | None, arguments: Mapping[str, int]) -> tuple[int, int]:
-        depth = cost = 0
-        for one_depth, one_cost in self._each(selections, arguments):
-            depth, cost = max(depth, one_depth), cost + one_cost
-        return depth, cost
-
-    def _each(self, selections: SelectionSetNode | None, arguments: Mapping[str, int]) -> Iterator[tuple[int, int]]:
+    def _set(self, selections: SelectionSetNode | None, page_size: int, level: int) -> Load:
+        depth = cost = levels = 0
         for selection in selections.selections if selections else ():
-            if isinstance(selection, FieldNode):
-                yield self._field(selection, arguments)
-            elif isinstance(selection, InlineFragmentNode):
-                yield self._set(selection.selection_set, arguments)
-            elif isinstance(selection, FragmentSpreadNode):
-                yield self._fragment(selection.name.value, arguments)
+            one = self._selection(selection, page_size, level + 1)
+            depth, cost, levels = max(depth, one.depth), cost + one.cost, max(levels, one.levels)
+        if level + levels > MAX_LEVELS:
+            raise TooManyLevelsError
+        return Load(depth, cost, levels + 1)
 
-    def _fragment(self, name: str, arguments: Mapping[str, int]) -> tuple[int, int]:
+    def _selection(self, selection: SelectionNode, page_size: int, level: int) -> Load:
+        if level > MAX_LEVELS:
+            raise TooManyLevelsError
+        if isinstance(selection, FieldNode):
+            return self._field(selection, page_size, level)
+        if isinstance(selection, InlineFragmentNode):
+            return self._set(selection.selection_set, page_size, level)
+        return self._fragment(selection.name.value, page_size, level) if isinstance(selection, FragmentSpreadNode) else Load(0, 0, 0)
+
+    def _fragment(self, name: str, page_size: int, level: int) -> Load:
         # A fragment on a page costs by the size of that page.
-        key = f"{name} {arguments.get(_PAGE_SIZE, 0)}"
+        key = f"{name} {page_size}"
         if key not in self._weighed:
             self._weighed[key] = None
             found = self._fragments.get(name)
-            self._weighed[key] = self._set(found.selection_set, arguments) if found else (0, 0)
-        return self._weighed[key] or (0, 0)
+            self._weighed[key] = self._set(found.selection_set if found else None, page_size, level)
+        return self._weighed[key] or Load(0, 0, 0)
 
-    def _field(self, field: FieldNode, around: Mapping[str, int]) -> tuple[int, int]:
+    def _field(self, field: FieldNode, around: int, level: int) -> Load:
         name = field.name.value
+        self.aliases += field.alias is not None
+        depth, cost, levels = self._set(field.selection_set, self._page_size(field), level)
         if name.startswith("__"):
-            return 0, 0
+            # How deep it goes, a rule of GraphQL limits.
+            return Load(0, cost + (INTROSPECTION if field.selection_set else 1), levels)
         times = 1
         if name == _ITEMS:
-            times = around.get(_PAGE_SIZE) or DEFAULT_PAGE
-        elif name in self._plain_lists:
+            times = around or DEFAULT_PAGE
+        elif name in self._prices.plain_lists:
             times = PLAIN_LIST
-        depth, cost = self._set(field.selection_set, {_PAGE_SIZE: self._page_size(field)})
-        return depth + 1, times * (cost + 1)
+        return Load(depth + 1, times * (cost + 1) + (ASKING if name in self._prices.asking else 0), levels)
 
     def _page_size(self, field: FieldNode) -> int:
         for argument in field.arguments or ():
             if argument.name.value == _PAGE_SIZE:
                 value = argument.value
                 if isinstance(value, IntValueNode):
-                    return min(max(int(value.value), 0), MAX_PAGE)
+                    return min(max(int(value.value), 0), MAX_PAGE) if len(value.value) <= _MAX_PAGE_DIGITS else MAX_PAGE
                 if isinstance(value, VariableNode):
                     given = self._variables.get(value.name.value)
                     # A default counts as the largest page: what it is does not matter enough to look for it.
@@ -96,32 +133,39 @@ class Weight:
 class Limits(SchemaExtension):
     """Refuses operations that are too deep or too costly."""
 
-    def __init__(self, max_depth: int, max_cost: int, plain_lists: frozenset[str]) -> None:
+    def __init__(self, max_depth: int, max_cost: int, prices: Prices) -> None:
         self._max_depth = max_depth
         self._max_cost = max_cost
-        self._plain_lists = plain_lists
+        self._prices = prices
 
     def on_validate(self) -> Iterator[None]:
         """Strawberry's hook: before the document is compared with the schema, so that no costly one is."""
         context = self.execution_context
         document = context.graphql_document
-        if document is not None:
-            weight = Weight(document, context.variables or {}, self._plain_lists)
-            operations = [item for item in document.definitions if isinstance(item, OperationDefinitionNode)]
-            found = [error for item in operations if (error := self._refusal(*weight.of(item)))]
-            if found:
-                context.pre_execution_errors = found[:1]
+        refusal = self._refusal(document, context.variables or {}) if document is not None else None
+        if refusal is not None:
+            context.pre_execution_errors = [GraphQLError(refusal.message, original_error=refusal)]
         yield
 
-    def _refusal(self, depth: int, cost: int) -> GraphQLError | None:
-        if depth > self._max_depth:
-            return _refused(TOO_DEEP, f"The request is {depth} fields deep; {self._max_depth} are allowed.", self._max_depth)
-        if cost > self._max_cost:
-            sentence = f"The request asks for up to {cost} values; {self._max_cost} are allowed. Ask for smaller pages or fewer fields."
-            return _refused(TOO_COSTLY, sentence, self._max_cost)
+    def _refusal(self, document: DocumentNode, variables: Mapping[str, Any]) -> InvalidArgumentError | None:
+        weight = Weight(document, variables, self._prices)
+        for operation in document.definitions:
+            if not isinstance(operation, OperationDefinitionNode):
+                continue
+            try:
+                depth, cost, _ = weight.of(operation)
+            except TooManyLevelsError:
+                return _refused(TOO_DEEP, f"The request has more than {MAX_LEVELS} fields and fragments in one another.", MAX_LEVELS)
+            if depth > self._max_depth:
+                return _refused(TOO_DEEP, f"The request is {depth} fields deep; {self._max_depth} are allowed.", self._max_depth)
+            if cost > self._max_cost:
+                # Fragments can make it a number that nobody can read, nor Python print.
+                sentence = f"The request asks for more than {self._max_cost} values. Ask for smaller pages or fewer fields."
+                return _refused(TOO_COSTLY, sentence, self._max_cost)
+        if weight.aliases > MAX_ALIASES:
+            return _refused(TOO_COSTLY, f"The request has {weight.aliases} aliases; {MAX_ALIASES} are allowed.", MAX_ALIASES)
         return None
 
 
-def _refused(reason: str, sentence: str, limit: int) -> GraphQLError:
-    error = InvalidArgumentError(sentence, reason=reason, metadata={"limit": str(limit)})
-    return GraphQLError(sentence, original_error=error)
+def _refused(reason: str, sentence: str, limit: int) -> InvalidArgumentError:
+    return InvalidArgumentError(sentence, reason=reason, metadata={"limit": str(limit)})

@@ -9,7 +9,6 @@ from typing import Any
 from google.protobuf.message import Message
 from strawberry.dataloader import DataLoader
 
-from gateway.executions import OVERLOADED
 from gateway.graphql.calls import Calls
 from gateway.graphql.model import batch_of
 from mesh.contract import Method
@@ -75,7 +74,8 @@ class Loaders:
             requests = [method.request_type.FromString(key) for key in keys]
             answers = (await self._calls.make(batch, batch.request_type(requests=requests))).answers
         except ResourceExhaustedError as error:
-            if error.reason == OVERLOADED:
+            # Anything else is no matter of size: asking more often would make it worse.
+            if error.reason != ResourceExhaustedError.default_reason:
                 raise
             half = len(keys) // 2
             return [*await self._together(method, batch, keys[:half]), *await self._together(method, batch, keys[half:])]

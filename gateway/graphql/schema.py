@@ -12,8 +12,9 @@ import treadle
 from graphql import GraphQLError
 from graphql.type import GraphQLObjectType, is_list_type
 from graphql.type.definition import get_nullable_type
-from strawberry.extensions import DisableIntrospection, MaxAliasesLimiter, MaxTokensLimiter, SchemaExtension
+from strawberry.extensions import DisableIntrospection, MaxTokensLimiter, SchemaExtension
 from strawberry.schema.config import StrawberryConfig
+from strawberry.schema.schema_converter import GraphQLCoreConverter
 from strawberry.types.execution import ExecutionContext
 from strawberry.types.field import StrawberryField
 from strawberry.types.fields.resolver import StrawberryResolver
@@ -21,10 +22,11 @@ from strawberry.types.info import Info
 from treadle.execution.v1.execution_service_pb2 import Event
 
 from gateway.executions import Followed
+from gateway.graphql.budget import budget
 from gateway.graphql.context import Context
 from gateway.graphql.errors import put_in_our_words
-from gateway.graphql.fields import DetailField, child_field, reference_field, root_field, shown_text
-from gateway.graphql.limits import Limits
+from gateway.graphql.fields import DetailField, RpcField, child_field, reference_field, root_field, shown_text
+from gateway.graphql.limits import Limits, Prices
 from gateway.graphql.model import answer_of, getters, is_read, listing_of, offered
 from gateway.graphql.names import camel, child_name, field_name
 from gateway.graphql.types import SCALARS, Types
@@ -35,13 +37,12 @@ from mesh.http.fields import Kind, kind_of, message_of
 
 # Beside the generated modules.
 DESCRIPTORS = Path(treadle.__path__[0]).parent / "descriptor.binpb"
-MAX_TOKENS = 20_000
-# Only under other names can one request call the same method often.
-MAX_ALIASES = 50
+MAX_TOKENS = 5_000
 # Lists of the caller's own things that a profile leads to; the service says whose they are.
 OF_USER = ("ListGraphs", "ListExecutions")
 # What an event holds as JSON of its own.
 _EVENT_JSON = frozenset(field.name for field in Event.DESCRIPTOR.fields if kind_of(field) is Kind.JSON)
+_ORIGIN = GraphQLCoreConverter.DEFINITION_BACKREF
 _WATCH = "/treadle.execution.v1.ExecutionService/WatchExecution"
 
 
@@ -66,13 +67,12 @@ class FreshLoaders(SchemaExtension):
 def make_schema(*, max_depth: int = 12, max_cost: int = 50_000, has_introspection: bool = True) -> Schema:
     """The schema of all methods that clients may call."""
     query, mutation, subscription = _roots()
-    # Which fields are plain lists only the finished schema tells; the extensions are made for each operation.
-    plain: list[frozenset[str]] = []
+    # Only the finished schema tells them; the extensions are made for each operation.
+    prices: list[Prices] = []
     extensions: list[Callable[[], SchemaExtension] | type[SchemaExtension]] = [
         FreshLoaders,
         lambda: MaxTokensLimiter(MAX_TOKENS),
-        lambda: MaxAliasesLimiter(MAX_ALIASES),
-        lambda: Limits(max_depth, max_cost, plain[0]),
+        lambda: Limits(max_depth, max_cost, prices[0]),
     ]
     if not has_introspection:
         extensions.append(DisableIntrospection)
@@ -80,7 +80,7 @@ def make_schema(*, max_depth: int = 12, max_cost: int = 50_000, has_introspectio
         default_resolver=_read, scalar_map=SCALARS, disable_field_suggestions=not has_introspection, auto_camel_case=False, sort_schema=True
     )
     schema = Schema(query, mutation, subscription, extensions=extensions, config=config)
-    plain.append(_plain_lists(schema))
+    prices.append(_prices(schema))
     return schema
 
 
@@ -170,13 +170,18 @@ def _about(comments: Mapping[str, str], method: Method) -> str:
 
 
 def _read(source: Any, name: str) -> Any:
-    return source.get(name)
+    value = source.get(name)
+    if isinstance(value, str):
+        budget.get().show(len(value))
+    return value
 
 
-def _plain_lists(schema: Schema) -> frozenset[str]:
+def _prices(schema: Schema) -> Prices:
     kinds = [kind for kind in schema._schema.type_map.values() if isinstance(kind, GraphQLObjectType) and not kind.name.startswith("__")]
-    lists = {name for kind in kinds for name, field in kind.fields.items() if is_list_type(get_nullable_type(field.type))}
-    return frozenset(lists - {"items"})
+    fields = [(name, field) for kind in kinds for name, field in kind.fields.items()]
+    lists = {name for name, field in fields if is_list_type(get_nullable_type(field.type))}
+    asking = {name for name, field in fields if isinstance(field.extensions[_ORIGIN], RpcField | DetailField)}
+    return Prices(frozenset(lists - {"items"}), frozenset(asking))
 
 
 def main(arguments: list[str]) -> int:

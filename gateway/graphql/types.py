@@ -9,11 +9,14 @@ import strawberry
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from strawberry.annotation import StrawberryAnnotation
 from strawberry.scalars import JSON
+from strawberry.schema.types.scalar import DEFAULT_SCALAR_REGISTRY
 from strawberry.types.arguments import StrawberryArgument
 from strawberry.types.field import StrawberryField
+from strawberry.types.info import Info
 from strawberry.types.scalar import ScalarDefinition
 from treadle.options.v1 import fields_pb2
 
+from gateway.graphql.budget import counted, shown_json
 from gateway.graphql.model import Listing, is_output_only, is_required
 from gateway.graphql.names import camel
 from mesh.contract import ContractError
@@ -22,10 +25,27 @@ from mesh.http.forms import TimeForm
 
 Time = NewType("Time", str)
 SCALARS: Mapping[object, ScalarDefinition] = {
-    Time: strawberry.scalar(name="Time", description="RFC 3339, such as 2026-01-31T12:00:00Z", parse_value=str)
+    Time: strawberry.scalar(name="Time", description="RFC 3339, such as 2026-01-31T12:00:00Z", parse_value=str),
+    JSON: dataclasses.replace(DEFAULT_SCALAR_REGISTRY[JSON], serialize=shown_json),
 }
 
 _PLAIN = {Kind.STRING: "str", Kind.BOOL: "bool", Kind.INT32: "int", Kind.UINT32: "int", Kind.DOUBLE: "float", Kind.JSON: "JSON"}
+
+
+class ListField(StrawberryField):
+    """A list that is no page: how long it is, only its service knows."""
+
+    is_basic_field = False
+
+    def __copy__(self) -> "ListField":
+        return self
+
+    def get_result(self, source: Any, info: Info[Any, Any] | None, args: list[Any], kwargs: Any) -> Any:
+        """Strawberry's hook."""
+        del args, kwargs
+        if info is None:
+            raise RuntimeError("a list needs to know what is asked of its items")
+        return counted(source.get(self.name), info)
 
 
 class Types:
@@ -117,7 +137,10 @@ class Types:
     def _shown(self, field: FieldDescriptor) -> StrawberryField:
         is_certain = not field.has_presence and (field.is_repeated or kind_of(field) is not Kind.JSON)
         expression = self.answer(field)
-        return self.field(field.name, expression if is_certain else f"Optional[{expression}]", self._about(field))
+        annotation = self.annotation(expression if is_certain else f"Optional[{expression}]")
+        is_list = field.is_repeated and map_parts(field) is None
+        kind = ListField if is_list else StrawberryField
+        return kind(field.name, camel(field.name), annotation, description=self._about(field))
 
     def _taken(self, field: FieldDescriptor) -> str:
         expression = self._expression(field, self._input)
