@@ -1,5 +1,7 @@
 """What one operation may really take: counted while it is answered, for what nobody knew before it began."""
 
+import asyncio
+from collections.abc import Sequence
 from contextvars import ContextVar
 from typing import Any
 
@@ -11,6 +13,8 @@ from mesh.errors import ResourceExhaustedError
 
 # Of the messages that services give for one operation, and of the text in its answer.
 MAX_BYTES = 32 * 1024 * 1024
+# Items of a list that are put together in one go.
+PAUSE_EVERY = 200
 TOO_LARGE = "GRAPHQL_TOO_LARGE"
 
 
@@ -18,7 +22,7 @@ class Budget:
     """What is left to one operation. Each method raises RESOURCE_EXHAUSTED (GRAPHQL_TOO_LARGE) when it is too little."""
 
     def __init__(self, max_values: int) -> None:
-        """`max_values` counts what stands in lists that are no pages: how long these are, only their services know."""
+        """`max_values` counts what stands in lists: how long they are, only their services know."""
         self._max_values = max_values
         self._values = self._loaded = self._shown = 0
         self._widths: dict[int, int] = {}
@@ -36,11 +40,11 @@ class Budget:
             raise _too_large(MAX_BYTES, "bytes")
 
     def list(self, length: int, info: Info[Any, Any]) -> None:
-        """A list goes into the answer, with all that is asked of its items."""
+        """A list goes into the answer: its items, and what is asked of them."""
         node = info._raw_info.field_nodes[0]
         if id(node) not in self._widths:
             self._widths[id(node)] = sum(_width(each.selection_set, info) for each in info._raw_info.field_nodes)
-        self._values += length * max(1, self._widths[id(node)])
+        self._values += length * (1 + self._widths[id(node)])
         if self._values > self._max_values:
             raise _too_large(self._max_values, "values")
 
@@ -58,11 +62,32 @@ def shown_json(value: Any) -> Any:
     return orjson.Fragment(written)
 
 
+class Gradual:
+    """The items of a long list, with pauses in which others have their turn."""
+
+    def __init__(self, items: Sequence[Any]) -> None:
+        self._items = iter(items)
+        self._given = 0
+
+    def __aiter__(self) -> "Gradual":
+        return self
+
+    async def __anext__(self) -> Any:
+        self._given += 1
+        if not self._given % PAUSE_EVERY:
+            await asyncio.sleep(0)
+        try:
+            return next(self._items)
+        except StopIteration:
+            raise StopAsyncIteration from None
+
+
 def counted(value: Any, info: Info[Any, Any]) -> Any:
-    """What a field gives, once there is room for it when it is a list."""
-    if isinstance(value, list):
-        budget.get().list(len(value), info)
-    return value
+    """What a field gives; a list once there is room for it, and gradually when it is long."""
+    if not isinstance(value, list):
+        return value
+    budget.get().list(len(value), info)
+    return Gradual(value) if len(value) > PAUSE_EVERY else value
 
 
 def _width(selections: SelectionSetNode | None, info: Info[Any, Any]) -> int:

@@ -22,6 +22,8 @@ def request_of(method: Method, arguments: Mapping[str, Any]) -> Message:
         text = jsontext.dumps(arguments).encode()
     except (TypeError, ValueError):
         raise InvalidArgumentError("A text among the arguments is no Unicode.") from None
+    except RecursionError:
+        raise InvalidArgumentError("An argument is nested too deeply.") from None
     return method.request_type(**(read(text) if read else {}))
 
 

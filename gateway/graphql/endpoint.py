@@ -7,13 +7,18 @@ from datetime import timedelta
 from typing import Any, Protocol
 
 import orjson
-from cross_web import AsyncHTTPRequestAdapter, HTTPException
+from cross_web import AsyncHTTPRequestAdapter
 from starlette.requests import HTTPConnection, Request
+from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 from strawberry.asgi import GraphQL
+from strawberry.exceptions import MissingQueryError
 from strawberry.http import GraphQLRequestData
+from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
+from strawberry.types.execution import ExecutionResult
+from strawberry.types.graphql import OperationType
 
 from gateway.channels import Channels
 from gateway.graphql.context import Context
@@ -118,6 +123,35 @@ class Endpoint(GraphQL[Context, None]):
         said = request_in(body if isinstance(body, bytes) else body.encode())
         return GraphQLRequestData(said.query, said.variables, said.operationName, None)
 
+    async def execute_operation(  # noqa: PLR0917 - Strawberry's order
+        self,
+        request: Request,
+        request_adapter: AsyncHTTPRequestAdapter,
+        request_data: GraphQLRequestData | list[GraphQLRequestData],
+        context: Context,
+        root_value: None,
+        sub_response: Response,
+    ) -> ExecutionResult:
+        """Strawberry's hook. Raises INVALID_ARGUMENT (GRAPHQL_INVALID) for a subscription: it would have no end."""
+        del request, request_adapter, root_value, sub_response
+        if isinstance(request_data, list):
+            raise InvalidArgumentError("One request at a time.", reason=INVALID)
+        try:
+            return await self.schema.execute(
+                request_data.query,
+                request_data.variables,
+                context,
+                operation_name=request_data.operation_name,
+                allowed_operation_types=(OperationType.QUERY, OperationType.MUTATION),
+            )
+        except InvalidOperationTypeError:
+            sentence = f"Subscriptions go over a WebSocket, in the protocol {GRAPHQL_TRANSPORT_WS_PROTOCOL}."
+            raise InvalidArgumentError(sentence, reason=INVALID) from None
+        except CannotGetOperationTypeError as error:
+            raise InvalidArgumentError(error.as_http_error_reason(), reason=INVALID) from None
+        except MissingQueryError:
+            raise InvalidArgumentError("There is no query in the request.", reason=INVALID) from None
+
     def decode_json(self, data: str | bytes) -> object:
         """Strawberry's hook, for frames."""
         return decode_frame(data)
@@ -139,10 +173,7 @@ class Endpoint(GraphQL[Context, None]):
 
         request = Request(scope, read)
         context = Context(self._door.clients, self._door.channels, self._max_values, _acting(visitor.caller, request))
-        try:
-            response = await self.run(request, context=context)
-        except HTTPException as error:
-            raise InvalidArgumentError(error.reason, reason=INVALID) from None
+        response = await self.run(request, context=context)
         response.headers["cache-control"] = "no-store"
         await response(scope, receive, send)
 

@@ -30,6 +30,9 @@ def put_in_our_words(errors: Sequence[GraphQLError]) -> None:
             ours: TreadleError = InvalidArgumentError(error.message, reason=INVALID)
         elif isinstance(cause, GraphQLError):
             ours = InvalidArgumentError(cause.message, reason=INVALID)
+        elif error.path is None and isinstance(cause, ValueError):
+            # Nothing has run yet: a literal that Python cannot take, such as a number of 5,000 digits.
+            ours = InvalidArgumentError("The request holds a value that is out of all bounds.", reason=INVALID)
         else:
             ours = cause if isinstance(cause, TreadleError) else translate(cause) or _masked(error, cause)
         error.message = ours.message

@@ -81,9 +81,8 @@ class RpcField(StrawberryField):
                 if not self._may_be_gone:
                     raise
                 return None
-        else:
-            response = await context.loaders.make(self.method, request)
-        return counted(self._show(response), info)
+            return counted(context.loaders.show(response, self._show), info)
+        return counted(self._show(await context.loaders.make(self.method, request)), info)
 
 
 class DetailField(StrawberryField):

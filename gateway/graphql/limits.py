@@ -12,6 +12,8 @@ from graphql import (
     GraphQLError,
     InlineFragmentNode,
     IntValueNode,
+    NamedTypeNode,
+    NonNullTypeNode,
     OperationDefinitionNode,
     SelectionNode,
     SelectionSetNode,
@@ -34,6 +36,8 @@ INTROSPECTION = 10_000
 MAX_LEVELS = 100
 # Only under other names can one request call the same method often.
 MAX_ALIASES = 50
+# Values in the variables, but for those that are JSON to us too.
+MAX_ARGUMENT_VALUES = 30_000
 _PAGE_SIZE = "pageSize"
 _ITEMS = "items"
 _MAX_PAGE_DIGITS = len(str(MAX_PAGE))
@@ -162,9 +166,34 @@ class Limits(SchemaExtension):
                 # Fragments can make it a number that nobody can read, nor Python print.
                 sentence = f"The request asks for more than {self._max_cost} values. Ask for smaller pages or fewer fields."
                 return _refused(TOO_COSTLY, sentence, self._max_cost)
+            if _has_more_values(_typed_variables(operation, variables), MAX_ARGUMENT_VALUES):
+                sentence = f"The variables hold more than {MAX_ARGUMENT_VALUES} values. Send as much over REST."
+                return _refused(TOO_COSTLY, sentence, MAX_ARGUMENT_VALUES)
         if weight.aliases > MAX_ALIASES:
             return _refused(TOO_COSTLY, f"The request has {weight.aliases} aliases; {MAX_ALIASES} are allowed.", MAX_ALIASES)
         return None
+
+
+def _typed_variables(operation: OperationDefinitionNode, variables: Mapping[str, Any]) -> list[Any]:
+    """The values that are compared with types; what is JSON to us too is passed on as it is."""
+    found = []
+    for definition in operation.variable_definitions or ():
+        kind = definition.type.type if isinstance(definition.type, NonNullTypeNode) else definition.type
+        if not (isinstance(kind, NamedTypeNode) and kind.name.value == "JSON"):
+            found.append(variables.get(definition.variable.name.value))
+    return found
+
+
+def _has_more_values(value: Any, most: int) -> bool:
+    waiting, seen = [value], 0
+    while waiting and seen <= most:
+        seen += 1
+        value = waiting.pop()
+        if isinstance(value, dict):
+            waiting.extend(value.values())
+        elif isinstance(value, list):
+            waiting.extend(value)
+    return seen > most
 
 
 def _refused(reason: str, sentence: str, limit: int) -> InvalidArgumentError:

@@ -3,7 +3,7 @@ takes many requests in one call they go together.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from google.protobuf.message import Message
@@ -32,6 +32,7 @@ class Loaders:
         self._calls = calls
         self._known = known
         self._loaders: dict[str, DataLoader[_Key, Any]] = {}
+        self._shown: dict[tuple[int, int], Any] = {}
         self._room = asyncio.Semaphore(MAX_AT_ONCE)
 
     async def load(self, method: Method, request: Message) -> Any:
@@ -41,12 +42,21 @@ class Loaders:
             loader = self._loaders[method.full_name] = DataLoader(self._loading(method), max_batch_size=MAX_BATCH)
         return await loader.load(request.SerializeToString(deterministic=True))
 
+    def show(self, response: Message, show: Callable[[Any], Any]) -> Any:
+        """What `show` makes of a response that was loaded, however many fields want it."""
+        # Responses live as long as their loaders, so no other has such an id meanwhile.
+        key = (id(response), id(show))
+        if key not in self._shown:
+            self._shown[key] = show(response)
+        return self._shown[key]
+
     async def make(self, method: Method, request: Message) -> Any:
         """Makes a call that changes something: never shared, and what was loaded before it is forgotten."""
         try:
             return await self._calls.make(method, request)
         finally:
             self._loaders.clear()
+            self._shown.clear()
 
     def _loading(self, method: Method) -> Any:
         batch = batch_of(method, self._known)

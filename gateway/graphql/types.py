@@ -33,7 +33,7 @@ _PLAIN = {Kind.STRING: "str", Kind.BOOL: "bool", Kind.INT32: "int", Kind.UINT32:
 
 
 class ListField(StrawberryField):
-    """A list that is no page: how long it is, only its service knows."""
+    """A list: how long it is, only its service knows."""
 
     is_basic_field = False
 
@@ -78,7 +78,7 @@ class Types:
         if name not in self._fields:
             token = self._comments.get(f"{listing.method.response_descriptor.full_name}.next_page_token")
             self._fields[name] = [
-                self.field("items", f"List[{item}]"),
+                ListField("items", "items", self.annotation(f"List[{item}]")),
                 self.field("next_page_token", "str", token),
             ]
         return name

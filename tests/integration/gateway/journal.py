@@ -68,6 +68,8 @@ class Journal(ExecutionServiceServicer, GraphServiceServicer, AuthServiceService
         payload = orjson.dumps([orjson.Fragment(text_of(event).text) for event in fresh])
         subject = execution_subject(self._owner[execution_id], execution_id)
         await self._bus.publish(subject, payload, headers={GRAPH_HEADER: self._graph[execution_id]})
+        # Whoever listens from now on does not hear it any more.
+        await self._bus.flush()
 
     async def GetExecution(  # noqa: N802
         self, request: execution.GetExecutionRequest, context: Any

@@ -172,6 +172,7 @@ async def test_one_request_cannot_call_a_method_without_end(schema: Schema) -> N
         ("{ " + "me { id } " * 4000 + " }", "GRAPHQL_INVALID"),
         ("{ " + "a { " * 6000 + " }" * 6000 + " }", "GRAPHQL_INVALID"),
         ("{ graph(graphId: " + "[" * 2400 + "]" * 2400 + ") { id } }", "GRAPHQL_INVALID"),
+        ("{ graphs(pageSize: " + "9" * 5000 + ") { nextPageToken } }", "GRAPHQL_INVALID"),
         ("{ __schema { types { fields { type { fields { type { fields { name } } } } } } } }", "GRAPHQL_INVALID"),
     ],
 )
