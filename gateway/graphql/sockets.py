@@ -32,11 +32,14 @@ class Adapter(ASGIWebSocketAdapter):
 
     async def send_json(self, message: Mapping[str, object]) -> None:
         """Strawberry's hook."""
+        context: Context = self.ws.state.context
+        if context.over.done():
+            # Nor that an operation is complete: it is not.
+            raise WebSocketDisconnected
         try:
             async with asyncio.timeout(STALL_S):
                 await self.ws.send_text(orjson.dumps(message).decode())
         except TimeoutError:
-            context: Context = self.ws.state.context
             context.end(CloseSocket(TOO_SLOW, "too slow; come back with afterSeq"))
             raise WebSocketDisconnected from None
         except (WebSocketDisconnect, RuntimeError):

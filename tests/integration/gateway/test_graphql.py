@@ -60,10 +60,11 @@ async def dial(address: str) -> AsyncIterator[Callable[..., Any]]:
     """Opens sockets, closed at the end of the test."""
     opened: list[ClientConnection] = []
 
-    async def start(somebody: Person | None = None, query: str = "") -> Client:
+    async def start(somebody: Person | None = None, query: str = "", **options: Any) -> Client:
         headers = somebody.headers if somebody else {}
         protocol = [Subprotocol("graphql-transport-ws")]
-        connection = await connect(f"ws://{address}/graphql{query}", subprotocols=protocol, additional_headers=headers, compression=None)
+        options = {"subprotocols": protocol, "additional_headers": headers, "compression": None} | options
+        connection = await connect(f"ws://{address}/graphql{query}", **options)
         opened.append(connection)
         return Client(connection)
 
@@ -137,6 +138,9 @@ async def test_only_json_by_post_is_taken(ann: Person, address: str) -> None:
         url = f"http://{address}/graphql"
         assert (await client.get(url, params={"query": "{ me { id } }"})).status_code == 405
         assert (await client.post(url, content="{ me { id } }", headers={"content-type": "application/graphql"})).status_code == 415
+        stream = {"query": WATCH, "variables": {"id": uuid7()}}
+        for accept in ("application/json", "text/event-stream", 'multipart/mixed;boundary="-";subscriptionSpec=1.0'):
+            assert (await client.post(url, json=stream, headers={"accept": accept})).status_code == 400
         assert (await client.post(url, content="{", headers={"content-type": "application/json"})).status_code == 400
         assert (await client.post(url, content=b"x" * 5_000_000, headers={"content-type": "application/json"})).status_code == 413
 
