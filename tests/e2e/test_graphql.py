@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -54,6 +55,27 @@ def test_a_ticket_opens_a_subscription_that_ends_with_the_execution(client: http
         heard = [hear(socket)["payload"]["data"]["watchExecution"]["seq"] for _ in range(last_seq - 2)]
         assert heard == list(range(3, last_seq + 1))
         assert hear(socket) == {"id": "1", "type": "complete"}
+
+
+def test_a_sign_in_that_ends_takes_its_sockets_along(client: httpx.Client) -> None:
+    account = {"email": f"{uuid4().hex}@example.com", "password": "correct horse battery", "display_name": "Ann"}
+    session = client.post("/v1/auth/register", json=account).json()
+    with dial(client) as socket:
+        socket.send(json.dumps({"type": "connection_init", "payload": {"authorization": f"Bearer {session['access_token']}"}}))
+        assert hear(socket)["type"] == "connection_ack"
+        assert client.post("/v1/auth/logout", json={"refresh_token": session["refresh_token"]}).status_code == 200
+        with pytest.raises(ConnectionClosed) as closed:
+            socket.recv(timeout=10)
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 4401
+
+
+def test_one_small_request_keeps_nobody_else_waiting(client: httpx.Client) -> None:
+    doubled = " ".join(f"fragment F{at} on Query {{ ...F{at + 1} ...F{at + 1} }}" for at in range(60))
+    for query in (f"{{ ...F0 }} {doubled} fragment F60 on Query {{ __typename }}", "{ " + "me { id } " * 5000 + "}", "{ a" * 50_000):
+        refused = client.post("/graphql", json={"query": query}, timeout=10).json()
+        assert refused["errors"][0]["extensions"]["code"] == 3
+    assert client.post("/graphql", json={"query": "{ me { id } }"}, timeout=10).json()["data"]["me"]["id"]
 
 
 def test_strangers_get_nowhere(client: httpx.Client) -> None:

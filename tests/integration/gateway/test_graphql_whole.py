@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 from gateway.graphql.calls import Calls
 from mesh.contract import Method
 from mesh.host import Host
+from mesh.ids import uuid7
 from tests.integration.gateway.test_whole import Client, client, host  # noqa: F401 - fixtures
 
 _GRAPHS = 4
@@ -137,3 +138,20 @@ async def test_one_failed_field_leaves_the_others(client: Client, graphql: Graph
     query = 'query($g: String!) { graph(graphId: $g) { id } block(blockId: "none") { id } }'
     answer = await graphql.errors(query, g=graph_id)
     assert [error["path"] for error in answer] == [["block"]]
+
+
+async def test_nobody_acts_for_others_in_silence(host: Host, client: Client) -> None:  # noqa: F811 - fixtures
+    headers = client.headers | {"x-treadle-on-behalf-of": uuid7()}
+    async with httpx.AsyncClient(base_url=f"http://{host.http_address}", headers=headers) as http:
+        (error,) = await GraphQl(http).errors("{ graphs { items { id } } }")
+    assert error["extensions"]["code"] == 7
+
+
+async def test_a_token_without_the_scope_is_refused_field_by_field(host: Host, client: Client) -> None:  # noqa: F811 - fixtures
+    async with httpx.AsyncClient(base_url=f"http://{host.http_address}", headers=client.headers) as http:
+        made = await http.post("/v1/api_keys", json={"name": "few", "scopes": ["graphs:read"]})
+        http.headers["authorization"] = f"Bearer {made.json()['secret']}"
+        answer = (await http.post("/graphql", json={"query": "{ graphs { items { id } } executions { items { id } } }"})).json()
+    assert answer["data"]["graphs"] == {"items": []}
+    assert answer["data"]["executions"] is None
+    assert [(error["path"], error["extensions"]["code"]) for error in answer["errors"]] == [(["executions"], 7)]
