@@ -9,6 +9,7 @@ import orjson
 import pytest
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError
 
+from gateway import socket as module
 from gateway.channels import Channels
 from gateway.events import EventText
 from gateway.graphql import endpoint, sockets
@@ -130,9 +131,9 @@ async def test_a_reader_that_stalls_is_closed_4008_and_comes_back(
 
     async def close(*args: Any) -> None:
         is_closing.set()
-        await endpoint_close(*args)
+        await module_close(*args)
 
-    endpoint_close = endpoint.close
+    module_close = module.close
     monkeypatch.setattr(endpoint, "close", close)
     execution_id, total = journal.start(ann.id), 400
     await journal.append(execution_id, total, is_last=True, is_published=False, value='"' + "x" * 50_000 + '"')

@@ -113,7 +113,7 @@ async def test_a_long_list_lets_others_have_their_turn() -> None:
 
 
 async def test_variables_hold_no_more_than_anybody_sends() -> None:
-    many = [{}] * MAX_ARGUMENT_VALUES
+    many: list[dict[str, str]] = [{}] * MAX_ARGUMENT_VALUES
     query = "mutation($g: GraphInput!) { createGraph(graph: $g) { id } }"
     assert reasons(await ask(query, g={"name": "n", "nodes": many})) == ["GRAPHQL_TOO_COSTLY"]
     # What is JSON to us too is not compared with anything.
