@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from gateway import frames
-from gateway.channels import Batches, Channels, TooSlowError
+from gateway.channels import Batches, Channels
+from gateway.feeds import TooSlowError
 from gateway.identity import Visitor
 from gateway.outbox import Outbox
 from mesh.errors import AlreadyExistsError, InternalError, InvalidArgumentError, ResourceExhaustedError, TreadleError

@@ -1,14 +1,16 @@
 """Following a graph: live events of the caller's own executions of it."""
 
+import asyncio
 from collections.abc import Callable
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from typing import Any
 
 import pytest
 
-from gateway import channels as module
-from gateway.channels import Batches, Channels, TooSlowError
+from gateway import feeds as module
+from gateway.channels import Batches, Channels
 from gateway.executions import Executions
+from gateway.feeds import TooSlowError
 from mesh.bus import Bus
 from mesh.call import Caller
 from mesh.clients import Clients
@@ -71,6 +73,34 @@ async def test_a_reader_far_behind_is_told_so_after_what_was_kept(
         with pytest.raises(TooSlowError):
             await _drain(batches, heard)
     assert heard == [1, 2, 3]
+
+
+async def test_all_sockets_of_a_user_listen_to_the_bus_once(
+    bus: Bus, journal: Journal, ann: Person, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subjects: list[str] = []
+    subscribe = bus.nc.subscribe
+
+    async def counted(subject: str, **options: Any) -> Any:
+        subjects.append(subject)
+        return await subscribe(subject, **options)
+
+    monkeypatch.setattr(bus.nc, "subscribe", counted)
+    channels = Channels(Executions(Clients(settings, "gateway", ServiceTokens.from_settings(settings))))
+    channels.attach(bus.nc)
+    graph_ids = [uuid7(), uuid7()]
+    runs = [journal.start(ann.id, graph_id) for graph_id in graph_ids]
+    for round_no in (1, 2):
+        async with AsyncExitStack() as stack:
+            opened = [await stack.enter_async_context(aclosing(channels.graph(Caller(ann.id), graph_ids[at % 2]))) for at in range(6)]
+            # At the same time, as when all sockets come back.
+            assert await asyncio.gather(*(anext(batches) for batches in opened)) == [[]] * 6
+            await opened.pop().aclose()
+            for run in runs:
+                await journal.append(run, 1)
+            async with asyncio.timeout(5):
+                assert [[event.seq for event in await anext(batches)] for batches in opened] == [[round_no]] * 5
+        assert len(subjects) == round_no
 
 
 async def _drain(batches: Batches, heard: list[int]) -> None:
