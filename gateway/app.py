@@ -21,7 +21,7 @@ from gateway.identity import Visitor, bearer_of, identify, identify_watcher
 from gateway.mail import mail_folder
 from gateway.pages import root
 from gateway.reference import routes as reference
-from gateway.seats import Seats
+from gateway.seats import STRANGER, Seats
 from gateway.socket import FORBIDDEN, TRY_AGAIN_LATER, UNAUTHENTICATED, CloseSocket, Socket, close
 from gateway.tickets import LIFE_S, Tickets
 from mesh.chain.errors import MASKED
@@ -65,7 +65,11 @@ class Gateway:
         await websocket.accept()
         leave: Callable[[], None] | None = None
         try:
+            leave = self.seats.take(STRANGER)
             visitor = await self._watcher(websocket)
+            leave()
+            # Should there be no place for the user, none is held.
+            leave = None
             leave = self.seats.take(visitor.caller.user_id)
             await Socket(websocket, visitor, self.channels).run()
         except UnauthenticatedError as error:

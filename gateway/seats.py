@@ -5,6 +5,9 @@ from collections.abc import Callable
 
 from mesh.errors import ResourceExhaustedError
 
+# Whose places the sockets have that have not proved whose they are.
+STRANGER = ""
+
 
 class Seats:
     """Counts open sockets; `taken` is how many there are."""

@@ -26,7 +26,7 @@ from gateway.graphql.frames import INVALID, request_in
 from gateway.graphql.schema import Schema
 from gateway.graphql.sockets import Adapter, Handler, decode_frame
 from gateway.identity import Visitor
-from gateway.seats import Seats
+from gateway.seats import STRANGER, Seats
 from gateway.socket import INTERNAL, TRY_AGAIN_LATER, CloseSocket, close, until_end
 from mesh.call import Caller
 from mesh.chain.auth import ON_BEHALF_OF
@@ -41,8 +41,6 @@ from mesh.tasks import end
 UNAUTHORIZED = 4401
 # A client that has connected says within this time who it is.
 INIT_TIMEOUT = timedelta(seconds=10)
-# Whose places the sockets have that have not said whose they are.
-STRANGER = ""
 
 _log = get_logger("gateway.graphql.endpoint")
 

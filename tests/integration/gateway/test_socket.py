@@ -16,7 +16,7 @@ from mesh.settings import Settings
 from services.auth.account import Account
 from services.auth.keys import KeyRing, SigningKey
 from services.auth.tokens import AccessTokens
-from tests.integration.gateway.conftest import Person
+from tests.integration.gateway.conftest import MAX_SOCKETS, Person
 from tests.integration.gateway.journal import Journal
 
 Talk = Callable[..., Any]
@@ -204,3 +204,17 @@ async def test_root_says_where_things_are_and_other_routes_are_json_errors(addre
             assert answer.headers["content-type"] == "application/json"
             assert answer.headers["x-request-id"]
             assert ("allow" in answer.headers) == (status == 405)
+
+
+async def test_who_is_not_known_yet_has_a_place_too(talk: Talk, ann: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = asyncio.Event()
+
+    async def slow(*_: Any) -> str:
+        await known.wait()
+        return ann.token
+
+    monkeypatch.setattr(Tickets, "redeem", slow)
+    waiting = [await talk(query="?ticket=some") for _ in range(MAX_SOCKETS)]
+    assert await (await talk(query="?ticket=some")).closed() == 1013
+    known.set()
+    assert (await waiting[0].ask(id="1", method="ping"))["type"] == "pong"
