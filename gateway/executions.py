@@ -18,7 +18,7 @@ from treadle.graph.v1.graph_service_pb2 import GetGraphRequest
 from treadle.graph.v1.graph_service_pb2_grpc import GraphServiceStub
 
 from gateway.events import EventText, text_of
-from mesh.call import Call, Caller, current_call
+from mesh.call import FORWARDED_FOR, Call, Caller, current_call
 from mesh.contract import methods
 from mesh.errors import ResourceExhaustedError
 from mesh.ids import uuid7
@@ -97,10 +97,10 @@ class Executions:
 
 
 @contextmanager
-def acting_for(caller: Caller, full_name: str) -> Iterator[None]:
-    """Outgoing calls in this block are made for the caller, each with its method's own deadline."""
+def acting_for(caller: Caller, full_name: str, forwarded_for: str = "") -> Iterator[None]:
+    """Outgoing calls in this block are made for the caller, each within its method's deadline. `forwarded_for` is the header."""
     method = methods()[full_name]
-    call = Call(method, {}, time.monotonic() + method.timeout_s, request_id=uuid7(), caller=caller)
+    call = Call(method, {FORWARDED_FOR: forwarded_for}, time.monotonic() + method.timeout_s, request_id=uuid7(), caller=caller)
     outer = current_call.set(call)
     try:
         yield

@@ -30,11 +30,12 @@ def request_of(method: Method, arguments: Mapping[str, Any]) -> Message:
 class Calls:
     """Unary calls of one visitor within one operation."""
 
-    def __init__(self, clients: Clients, caller: Caller, budget: Budget) -> None:
-        """`clients` are those of the workload `gateway`."""
+    def __init__(self, clients: Clients, caller: Caller, budget: Budget, forwarded_for: str) -> None:
+        """`clients` are those of the workload `gateway`; `forwarded_for` says where the visitor is."""
         self._clients = clients
         self._caller = caller
         self._budget = budget
+        self._forwarded_for = forwarded_for
 
     async def make(self, method: Method, request: Message) -> Any:
         """The response message. Raises TreadleError."""
@@ -43,7 +44,7 @@ class Calls:
             request_serializer=method.request_type.SerializeToString,
             response_deserializer=method.response_type.FromString,
         )
-        with acting_for(self._caller, method.full_name):
+        with acting_for(self._caller, method.full_name, self._forwarded_for):
             response = await call(request)
         self._budget.load(response.ByteSize())
         return response

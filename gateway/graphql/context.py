@@ -23,7 +23,7 @@ _loaders: ContextVar[Loaders | None] = ContextVar("graphql_loaders", default=Non
 
 @dataclass(slots=True)
 class Context:
-    """One request, or one socket. `max_values` is for the budget of each operation.
+    """One request, or one socket. `max_values` is for the budget of each operation, `forwarded_for` the header of that name.
 
     `connection_params` is what a socket's client said of itself; `caller` is None before it is known.
     """
@@ -31,6 +31,7 @@ class Context:
     clients: Clients
     channels: Channels
     max_values: int
+    forwarded_for: str = ""
     caller: Caller | None = None
     connection_params: dict[str, Any] | None = None
     websocket: WebSocket | None = None
@@ -69,7 +70,7 @@ class Context:
     def renew(self) -> Loaders:
         """New loaders and a new budget: for a new operation, or for the next event of a subscription."""
         limits = Budget(self.max_values)
-        fresh = Loaders(Calls(self.clients, self.known_caller(), limits), methods())
+        fresh = Loaders(Calls(self.clients, self.known_caller(), limits, self.forwarded_for), methods())
         _loaders.set(fresh)
         budget.set(limits)
         return fresh

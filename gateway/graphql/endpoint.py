@@ -28,7 +28,7 @@ from gateway.graphql.sockets import Adapter, Handler, decode_frame
 from gateway.identity import Visitor
 from gateway.seats import STRANGER, Seats
 from gateway.socket import INTERNAL, TRY_AGAIN_LATER, CloseSocket, close, until_end
-from mesh.call import Caller
+from mesh.call import FORWARDED_FOR, Caller
 from mesh.chain.auth import ON_BEHALF_OF
 from mesh.clients import Clients
 from mesh.errors import InvalidArgumentError, TreadleError, UnauthenticatedError
@@ -170,13 +170,15 @@ class Endpoint(GraphQL[Context, None]):
             return {"type": "http.request", "body": body, "more_body": False}
 
         request = Request(scope, read)
-        context = Context(self._door.clients, self._door.channels, self._max_values, _acting(visitor.caller, request))
+        context = self._context(request)
+        context.caller = _acting(visitor.caller, request)
         response = await self.run(request, context=context)
         response.headers["cache-control"] = "no-store"
         await response(scope, receive, send)
 
     async def _serve_socket(self, websocket: WebSocket) -> None:
-        context = Context(self._door.clients, self._door.channels, self._max_values, websocket=websocket)
+        context = self._context(websocket)
+        context.websocket = websocket
         websocket.state.context = context
         serving = asyncio.create_task(self._run(websocket, context), name="graphql-socket")
         ends: set[asyncio.Future[Any]] = {serving, context.over}
@@ -187,6 +189,9 @@ class Endpoint(GraphQL[Context, None]):
         finally:
             await end(serving)
             await context.leave()
+
+    def _context(self, asking: HTTPConnection) -> Context:
+        return Context(self._door.clients, self._door.channels, self._max_values, asking.headers.get(FORWARDED_FOR, ""))
 
     async def _run(self, websocket: WebSocket, context: Context) -> None:
         try:
