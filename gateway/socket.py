@@ -6,6 +6,7 @@ import time
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
+from starlette.types import Message
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from gateway import frames
@@ -74,17 +75,24 @@ class Socket:
             await close(self._websocket, end)
 
     async def _read(self) -> None:
-        while True:
-            message = await self._websocket.receive()
-            if message["type"] == "websocket.disconnect":
-                raise CloseSocket(None)
-            text = message.get("text")
-            try:
-                if text is None:
-                    raise InvalidArgumentError("Frames are JSON text.", reason="FRAME_INVALID")
-                await self._obey(frames.parse(text))
-            except TreadleError as error:
-                await self._outbox.put(frames.failed(error, frames.id_of(text or "")))
+        try:
+            while True:
+                await self._take(await self._websocket.receive())
+        finally:
+            # The group asks its tasks once only.
+            following = [subscription.task for subscription in self._followed.values() if subscription.task is not None]
+            await end(*following, ask_again_s=LEAVE_S, tries=LEAVE_TRIES)
+
+    async def _take(self, message: Message) -> None:
+        if message["type"] == "websocket.disconnect":
+            raise CloseSocket(None)
+        text = message.get("text")
+        try:
+            if text is None:
+                raise InvalidArgumentError("Frames are JSON text.", reason="FRAME_INVALID")
+            await self._obey(frames.parse(text))
+        except TreadleError as error:
+            await self._outbox.put(frames.failed(error, frames.id_of(text or "")))
 
     async def _write(self) -> None:
         while True:
