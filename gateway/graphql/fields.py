@@ -132,12 +132,14 @@ def child_field(types: Types, listing: Listing, key: str, name: str, about: str)
 
 
 def reference_field(types: Types, getter: Method, key: str, owner: Descriptor, about: str) -> RpcField:
-    """The resource that a message refers to by `key`, in the version that it names, if it does; null when it is gone."""
+    """The resource that a message refers to by `key`, in the version that it names, if it does; null when it is gone, and when the message
+    names a revision, which is none of its versions.
+    """
     name = key.removesuffix("_id")
     version = f"{name}_version" if f"{name}_version" in owner.fields_by_name else ""
 
     def prepare(source: Any, given: dict[str, Any]) -> dict[str, Any] | None:
-        if not source.get(key):
+        if not source.get(key) or source.get(f"{name}_revision"):
             return None
         return {**given, key: source[key], **({"version": source[version]} if version else {})}
 

@@ -54,6 +54,11 @@ def test_a_draft_lives_from_the_first_save_to_the_first_version(client: httpx.Cl
     ran = client.get(f"/v1/executions/{run['id']}/graph").raise_for_status().json()
     assert ran["nodes"] == saved.json()["graph"]["nodes"]
     assert client.get(f"/v1/executions/{run['id']}:explain").status_code == 200
+    # Over GraphQL, too, the version of today is not passed off as the draft of then.
+    query = "query($id: String!) { execution(executionId: $id) { graph { id } } executionGraph(executionId: $id) { nodes { id } } }"
+    data = client.post("/graphql", json={"query": query, "variables": {"id": run["id"]}}).json()["data"]
+    assert data["execution"]["graph"] is None
+    assert [node["id"] for node in data["executionGraph"]["nodes"]] == [node["id"] for node in ran["nodes"]]
 
 
 def test_a_conflict_comes_through_the_edge_with_both_contents_however_large(stack: Stack, client: httpx.Client) -> None:
