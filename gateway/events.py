@@ -1,14 +1,15 @@
-"""Events of executions as JSON text: read as little of it as it takes to keep them in order."""
+"""Events of executions as JSON text, as REST shows them: made of bus messages, or of what the services answer."""
 
+import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
-import msgspec
-from treadle.execution.v1.execution_service_pb2 import Event
+import orjson
+from treadle.execution.v1.execution_service_pb2 import Event, EventKind, ExecutionStatus
 
+from mesh.event_lines import LAST_KINDS, STATUS, WITH_VALUE, EventIds, Line, read_message
 from mesh.http.encode import to_json
-
-_LAST_KINDS = frozenset({"EVENT_KIND_EXECUTION_COMPLETED", "EVENT_KIND_EXECUTION_FAILED", "EVENT_KIND_EXECUTION_TERMINATED"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,29 +21,70 @@ class EventText:
     text: str
 
 
-class _Head(msgspec.Struct):
-    seq: int
-    kind: str
-
-
-_ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
-_HEAD = msgspec.json.Decoder(_Head)
-
-
-def event_text(text: bytes | str | msgspec.Raw) -> EventText:
-    """An event from its JSON text; the text itself is kept as it is."""
-    head = _HEAD.decode(text)
-    raw = text if isinstance(text, str) else bytes(text).decode()
-    return EventText(head.seq, head.kind in _LAST_KINDS, raw)
+_KIND_NAMES: dict[int, str] = {number: name for name, number in EventKind.items()}
+# How an event of a kind begins, and how it goes on behind its value.
+_KIND_TEXT = {
+    kind: (f'"kind":"{_KIND_NAMES[kind]}",'.encode(), f',"status":"{ExecutionStatus.Name(status)}","error":'.encode())
+    for kind, status in STATUS.items()
+}
 
 
 def decode(message: bytes, after_seq: int = 0) -> Sequence[EventText]:
-    """The events after a seq of a bus message: a JSON array of consecutive ones."""
-    raws = _ARRAY.decode(message)
-    first_seq = _HEAD.decode(raws[0]).seq if raws else 0
-    return [event_text(raw) for raw in raws[max(0, after_seq + 1 - first_seq) :]]
+    """The events after a seq of a bus message; none of one that cannot be read."""
+    found = read_message(message)
+    first_seq, lines = found.after(after_seq)
+    if not lines:
+        return []
+    ids = EventIds(found.execution_id, found.nodes)
+    return [EventText(seq, line.kind in LAST_KINDS, _text(ids, seq, line).decode()) for seq, line in enumerate(lines, first_seq)]
 
 
 def text_of(event: Event) -> EventText:
     """An event from a gRPC message; its value keeps its text."""
-    return event_text(to_json(event))
+    return EventText(event.seq, event.kind in LAST_KINDS, to_json(event).decode())
+
+
+def _text(ids: EventIds, seq: int, line: Line) -> bytes:
+    """Put together by hand: every event that somebody watches passes here, and this takes a third of the time."""
+    node_id, block_id, firing = ids.of(line)
+    kind, status = _KIND_TEXT[line.kind]
+    value = b',"value":%b' % bytes(line.value) if line.kind in WITH_VALUE and not line.ref else b""
+    ref = b',"value_ref":{"sha256":"%b","size_bytes":%b}' % (line.ref.encode(), bytes(line.value)) if line.ref else b""
+    return (
+        b'{"seq":%d,"execution_id":"%b",%b"time":"%b","node_id":%b,"node_execution_id":"%b","block_id":%b,"pin":%b,"ordinal":%d%b%b%b%b}'
+        % (
+            seq,
+            ids.execution_id.encode(),
+            kind,
+            time_text(line.time_us).encode(),
+            _name(node_id),
+            firing.encode(),
+            _name(block_id),
+            _name(line.pin),
+            line.ordinal,
+            value,
+            status,
+            orjson.dumps(line.error) if line.error else b'""',
+            ref,
+        )
+    )
+
+
+def time_text(time_us: int) -> str:
+    """As proto JSON writes timestamps: RFC 3339 with 0, 3 or 6 digits."""
+    seconds, micros = divmod(time_us, 1_000_000)
+    if not micros:
+        return f"{_second_text(seconds)}Z"
+    if micros % 1000:
+        return f"{_second_text(seconds)}.{micros:06d}Z"
+    return f"{_second_text(seconds)}.{micros // 1000:03d}Z"
+
+
+@lru_cache(maxsize=4096)
+def _name(name: str) -> bytes:
+    return orjson.dumps(name)
+
+
+@lru_cache(maxsize=64)
+def _second_text(seconds: int) -> str:
+    return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%dT%H:%M:%S")

@@ -30,7 +30,7 @@ class FiringMessages:
     def __init__(self, execution_id: str, names: Names, state: State, max_parallel_nodes: int) -> None:
         """`state` is the execution as it stands, for firings that are not over."""
         self._execution_id = execution_id
-        self._renderer = Renderer(execution_id, names)
+        self._renderer = Renderer(execution_id, names.nodes)
         self._state = state
         self._max_parallel = max_parallel_nodes
 

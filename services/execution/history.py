@@ -7,14 +7,14 @@ from contextlib import aclosing
 from treadle.execution.v1 import execution_service_pb2 as pb
 
 from mesh.bus import Bus
+from mesh.event_lines import LAST_KINDS, read_message
 from mesh.streams import execution_subject
 from mesh.tail import Source, Tail
-from services.execution.engine.events import EventKind
 from services.execution.errors import value_not_found
 from services.execution.journal_reads import JournalRow
 from services.execution.lines import Renderer, read_row
 from services.execution.live import LiveRuns
-from services.execution.messages import events_of_payload
+from services.execution.messages import events_of
 from services.execution.repository import ExecutionRepository, Record
 from services.execution.sizes import content
 from services.execution.snapshots import Snapshots
@@ -23,7 +23,6 @@ WATCH_PAGE = 500
 # Text of values in one page. UTF-8 takes at most three bytes for what JSON text has, and a message holds 4 MiB.
 MAX_PAGE_CHARS = 1024 * 1024
 ENDED = frozenset({"COMPLETED", "TERMINATED", "FAILED"})
-_LAST_KINDS = frozenset(int(kind) for kind in EventKind if kind.is_terminal)
 
 
 class History:
@@ -61,7 +60,7 @@ class History:
     async def _shown(self, record: Record, rows: Sequence[JournalRow], first_seq: int, last_seq: int) -> list[pb.Event]:
         if not rows:
             return []
-        renderer = Renderer(record.id, (await self._snapshots.get(*record.snapshot)).names)
+        renderer = Renderer(record.id, (await self._snapshots.get(*record.snapshot)).names.nodes)
         found: list[pb.Event] = []
         for row in rows:
             skipped = max(first_seq - row.seq, 0)
@@ -79,7 +78,7 @@ class History:
                 async for batch in batches:
                     yield batch
                     seq = batch[-1].seq
-                    if batch[-1].kind in _LAST_KINDS:
+                    if batch[-1].kind in LAST_KINDS:
                         return
 
         async def page(seq: int) -> Sequence[pb.Event] | None:
@@ -90,7 +89,10 @@ class History:
             is_over = now is None or (now.status in ENDED and now.last_seq <= seq)
             return None if is_over else ()
 
-        source = Source(page, events_of_payload, lambda event: event.seq, lambda event: event.kind in _LAST_KINDS)
+        def decode(payload: bytes, after: int) -> Sequence[pb.Event]:
+            return events_of(read_message(payload), after)
+
+        source = Source(page, decode, lambda event: event.seq, lambda event: event.kind in LAST_KINDS)
         tail = Tail(source, None if bus is None else bus.nc, execution_subject(record.owner_id, record.id))
         async with aclosing(tail.follow(seq)) as batches:
             async for batch in batches:

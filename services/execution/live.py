@@ -15,8 +15,9 @@ from nats.aio.subscription import Subscription
 from treadle.execution.v1 import execution_service_pb2 as pb
 
 from mesh.bus import Bus
+from mesh.event_lines import read_message
 from mesh.streams import execution_subject
-from services.execution.messages import events_of_payload, is_end
+from services.execution.messages import events_of
 from services.execution.repository import Record
 
 MAX_RUNS = 4096
@@ -59,13 +60,13 @@ class LiveRun:
         seq, at = after_seq, 0
         while True:
             while at < len(self._messages):
-                message = self._messages[at]
+                message = read_message(self._messages[at])
                 at += 1
-                batch = events_of_payload(message, seq)
+                batch = events_of(message, seq)
                 if batch and batch[0].seq == seq + 1:
                     yield batch
                     seq = batch[-1].seq
-                elif batch or is_end(message):
+                elif batch or message.is_end:
                     return
             if self.is_dropped or not await self._more(at):
                 return

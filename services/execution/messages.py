@@ -2,7 +2,6 @@
 
 import datetime as dt
 from collections.abc import Mapping
-from typing import Any
 
 import msgspec
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -10,47 +9,12 @@ from treadle.execution.v1 import execution_service_pb2 as pb
 from treadle.type.v1.json_value_pb2 import JsonValue
 
 from mesh import jsontext
-from services.execution.engine.events import EventKind
-from services.execution.lines import time_of, timestamp
+from mesh.event_lines import Message
+from services.execution.lines import Renderer
 from services.execution.repository import Record
 from services.execution.sizes import Piece, shown
 
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
-
-
-class _WireEvent(msgspec.Struct, gc=False):
-    """An event as the bus and REST show it; the value stays text."""
-
-    seq: int
-    execution_id: str
-    kind: str
-    time: str
-    node_id: str
-    node_execution_id: str
-    block_id: str
-    pin: str
-    ordinal: int
-    status: str
-    error: str
-    value: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    value_ref: dict[str, Any] | None = None
-
-
-class _Seq(msgspec.Struct, gc=False):
-    seq: int
-
-
-class _Kind(msgspec.Struct, gc=False):
-    kind: str
-
-
-_KINDS = dict(pb.EventKind.items())
-_STATUSES = dict(pb.ExecutionStatus.items())
-_ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
-_WIRE = msgspec.json.Decoder(_WireEvent)
-_SEQ = msgspec.json.Decoder(_Seq)
-_KIND = msgspec.json.Decoder(_Kind)
-_LAST_KINDS = frozenset(int(kind) for kind in EventKind if kind.is_terminal)
 
 
 def parts(text: str) -> Mapping[str, JsonValue]:
@@ -107,38 +71,10 @@ def firing_of_child(record: Record) -> str:
     return (record.request_id or "").partition("/")[0] if record.parent_id else ""
 
 
-def events_of_payload(payload: bytes, after_seq: int = 0) -> list[pb.Event]:
-    """The events after a seq of a bus message, which holds consecutive ones. The others cost next to nothing."""
-    raws = _ARRAY.decode(payload)
-    first_seq = _SEQ.decode(raws[0]).seq if raws else 0
-    return [_event(_WIRE.decode(raw)) for raw in raws[max(0, after_seq + 1 - first_seq) :]]
-
-
-def is_end(payload: bytes) -> bool:
-    """Whether nothing comes after this bus message: its last event is a terminal one."""
-    raws = _ARRAY.decode(payload)
-    return bool(raws) and _KINDS[_KIND.decode(raws[-1]).kind] in _LAST_KINDS
-
-
-def _event(event: _WireEvent) -> pb.Event:
-    message = pb.Event(
-        seq=event.seq,
-        execution_id=event.execution_id,
-        kind=_KINDS[event.kind],
-        time=timestamp(time_of(event.time)),
-        node_id=event.node_id,
-        node_execution_id=event.node_execution_id,
-        block_id=event.block_id,
-        pin=event.pin,
-        ordinal=event.ordinal,
-        status=_STATUSES[event.status],
-        error=event.error,
-    )
-    if event.value is not msgspec.UNSET:
-        message.value.json = bytes(event.value).decode()
-    if event.value_ref is not None:
-        message.value_ref.CopyFrom(pb.ValueRef(**event.value_ref))
-    return message
+def events_of(message: Message, after_seq: int = 0) -> list[pb.Event]:
+    """The events after a seq of a bus message. The others cost next to nothing."""
+    first_seq, lines = message.after(after_seq)
+    return list(Renderer(message.execution_id, message.nodes).proto(first_seq, lines)) if lines else []
 
 
 def _time(value: dt.datetime) -> Timestamp:

@@ -4,14 +4,12 @@ from collections.abc import Sequence
 
 from mesh.bus import Bus
 from services.execution.bell import Bell
-from services.execution.lines import Line, Names, Renderer
+from services.execution.lines import Line
 from services.execution.live import LiveRuns
 from services.execution.publisher import Committed, Publisher
 from services.execution.repository import Record
 from services.execution.signals import Woken
 from services.execution.tree import Stopped
-
-_NO_NODES = Names(())
 
 
 class Notices:
@@ -39,7 +37,7 @@ class Notices:
     async def made(self, execution_id: str, owner_id: str, graph_id: str, first: Line) -> None:
         """A new execution that no caller asked for: wakes a worker."""
         await self.bell.wake([execution_id])
-        self._publisher.add(Committed(owner_id, execution_id, graph_id, Renderer(execution_id, _NO_NODES), 1, [first]))
+        self._publisher.add(Committed(owner_id, execution_id, graph_id, (), 1, [first]))
 
     async def signalled(self, woken: Woken) -> None:
         """Answers came for these."""
@@ -48,5 +46,4 @@ class Notices:
     def happened(self, record: Record | Stopped, seq: int, lines: Sequence[Line]) -> None:
         """Events of the whole run, from `seq` on, that no worker wrote."""
         execution_id = record.execution_id if isinstance(record, Stopped) else record.id
-        renderer = Renderer(execution_id, _NO_NODES)
-        self._publisher.add(Committed(record.owner_id, execution_id, record.graph_id, renderer, seq, lines))
+        self._publisher.add(Committed(record.owner_id, execution_id, record.graph_id, (), seq, lines))

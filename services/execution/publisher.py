@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 import nats.errors
 
 from mesh.bus import Bus
+from mesh.event_lines import LAST_KINDS, NodeNames, write_message
 from mesh.logs import get_logger
 from mesh.streams import GRAPH_HEADER, execution_subject
-from services.execution.engine.events import EventKind
 from services.execution.hooks import hook
-from services.execution.lines import Line, Renderer
+from services.execution.lines import Line
 
 _log = get_logger("execution.publisher")
 
@@ -26,24 +26,22 @@ MAX_JOINED = 1000
 # Below the bus's limit of 1 MiB with room for headers; watchers read what is larger from the journal.
 MAX_PAYLOAD_BYTES = 900 * 1024
 
-_LAST_KINDS = frozenset(int(kind) for kind in EventKind if kind.is_terminal)
-
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """Consecutive events of one run, from `seq` on, that are durable."""
+    """Consecutive events of one run, from `seq` on, that are durable. `nodes` knows all nodes that they speak of."""
 
     owner_id: str
     execution_id: str
     graph_id: str
-    renderer: Renderer
+    nodes: NodeNames
     seq: int
     lines: Sequence[Line]
 
     @property
     def is_end(self) -> bool:
         """Whether the run ends with these."""
-        return self.lines[-1].kind in _LAST_KINDS
+        return self.lines[-1].kind in LAST_KINDS
 
     def joined(self, after: "Committed") -> "Committed | None":
         """Both in one; None when they are too many for that, or do not follow one another."""
@@ -135,8 +133,8 @@ class Publisher:
 
 def _payloads(item: Committed) -> list[tuple[int, bytes]]:
     """The messages with their first seq; an event too large for the bus is left out and so shows as a gap."""
-    events = list(item.renderer.json(item.seq, item.lines))
-    payload = b"[" + b",".join(events) + b"]"
+    payload = write_message(item.execution_id, item.seq, item.nodes, item.lines)
     if len(payload) <= MAX_PAYLOAD_BYTES:
         return [(item.seq, payload)]
-    return [(seq, b"[" + event + b"]") for seq, event in enumerate(events, item.seq) if len(event) + 2 <= MAX_PAYLOAD_BYTES]
+    single = ((seq, write_message(item.execution_id, seq, item.nodes, [line])) for seq, line in enumerate(item.lines, item.seq))
+    return [(seq, payload) for seq, payload in single if len(payload) <= MAX_PAYLOAD_BYTES]

@@ -122,7 +122,7 @@ class Reviews:
     async def _asked(self, record: Record) -> list[_Asked]:
         """All reviews of the execution, without what is large."""
         names = (await self._snapshots.get(*record.snapshot)).names
-        renderer = Renderer(record.id, names)
+        renderer = Renderer(record.id, names.nodes)
         found: list[_Asked] = []
         waits: dict[int, int] = {}
         open_by_firing: dict[int, _Asked] = {}

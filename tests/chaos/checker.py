@@ -13,9 +13,9 @@ from uuid import UUID
 
 import asyncpg
 
+from mesh.ids import firing_id
 from services.block.sdk import BlockRegistry
 from services.execution.engine.plan import Plan
-from services.execution.engine.state import firing_id
 from tests.chaos.effects import Effects
 from tests.chaos.load import Accepted
 from tests.unit.execution.model import Attempt, Model

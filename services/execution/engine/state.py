@@ -2,11 +2,11 @@
 
 from collections import deque
 from collections.abc import Mapping
-from hashlib import sha1
 from typing import Any
 from uuid import UUID
 
 from mesh.errors import InternalError
+from mesh.ids import firing_id
 from services.execution.engine.gather import NO_ORIGINS, Gathering
 from services.execution.engine.plan import Node, Plan
 from services.execution.engine.status import Status
@@ -28,13 +28,16 @@ class Firing:
     """
 
     __slots__ = (
-        "arrived", "attempt", "course", "emitted", "ended_us", "error", "held", "id", "index", "inputs", "node", "ordinal", "origins",
-        "outputs", "started_us", "status",
+        "_id", "_namespace", "arrived", "attempt", "course", "emitted", "ended_us", "error", "held", "index", "inputs", "node", "ordinal",
+        "origins", "outputs", "started_us", "status",
     )  # fmt: skip
 
-    def __init__(self, id: str, index: int, node: Node, ordinal: int) -> None:
-        """`index` counts the firings of the run in the order they came to be, `ordinal` those of the node."""
-        self.id = id
+    def __init__(self, namespace: bytes, index: int, node: Node, ordinal: int) -> None:
+        """`index` counts the firings of the run in the order they came to be, `ordinal` those of the node. `namespace` is the id of the
+        run as bytes.
+        """
+        self._id = ""
+        self._namespace = namespace
         self.index = index
         self.node = node
         self.ordinal = ordinal
@@ -50,6 +53,13 @@ class Firing:
         self.ended_us = 0
         self.course: Course | None = None
         self.origins = NO_ORIGINS
+
+    @property
+    def id(self) -> str:
+        """Its id. Computed when it is first asked for: most blocks have no use for it."""
+        if not self._id:
+            self._id = firing_id(self._namespace, self.node.id, self.ordinal)
+        return self._id
 
     @property
     def wait(self) -> Waiting | None:
@@ -118,7 +128,7 @@ class Lane:
 
 
 class State:
-    """A run at one moment. `firings` and `index_of` (by firing id) hold all firings, or, without history, those that may still change.
+    """A run at one moment. `firings` (by index) holds all firings, or, without history, those that may still change.
 
     `open_count` counts firings that are QUEUED or RUNNING, `review_count` those in REVIEW, `waiting_count` those WAITING: the run is over
     when there are none of these. `waiting` are the firings of the latter two by index, `auto_approved` the nodes (by place in the graph)
@@ -140,7 +150,6 @@ class State:
         "firings",
         "handed_up",
         "idle_us",
-        "index_of",
         "keeps_history",
         "lanes",
         "nested_count",
@@ -166,7 +175,6 @@ class State:
         self.keeps_history = keeps_history
         self.lanes = [Lane(node, (masks or {}).get(node.id, _NOTHING)) for node in plan.nodes]
         self.firings: dict[int, Firing] = {}
-        self.index_of: dict[str, int] = {}
         self.results: list[tuple[str, Any]] = []
         self.handed_up: list[tuple[str, Any]] = []
         self.status = Status.QUEUED
@@ -191,9 +199,8 @@ class State:
 
     def new_firing(self, lane: Lane) -> Firing:
         """A firing of the lane's node, not in any queue yet."""
-        firing = Firing(firing_id(self._namespace, lane.node.id, lane.created), self.next_index, lane.node, lane.created)
+        firing = Firing(self._namespace, self.next_index, lane.node, lane.created)
         self.firings[firing.index] = firing
-        self.index_of[firing.id] = firing.index
         self.next_index += 1
         lane.created += 1
         return firing
@@ -208,16 +215,6 @@ class State:
     def forget(self, firing: Firing) -> None:
         """Drops an ended firing whose outputs are all handed on."""
         del self.firings[firing.index]
-        del self.index_of[firing.id]
-
-
-def firing_id(namespace: bytes, node_id: str, ordinal: int) -> str:
-    """`str(uuid5(execution, f"{node_id}/{ordinal}"))`, three times as fast. `namespace` is the execution's id as bytes."""
-    digest = bytearray(sha1(namespace + f"{node_id}/{ordinal}".encode(), usedforsecurity=False).digest()[:16])
-    digest[6] = digest[6] & 0x0F | 0x50
-    digest[8] = digest[8] & 0x3F | 0x80
-    text = digest.hex()
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 _NOTHING: Mapping[str, Any] = {}

@@ -11,6 +11,7 @@ from services.execution.engine.events import EventKind
 from services.execution.engine.state import Firing, State
 from services.execution.engine.status import Status
 from services.execution.engine.waits import WaitKind, approval, interruption_value, retry_value, review_value, timer_value
+from services.execution.worker.context import FiringContext
 from services.execution.worker.leases import Claim
 from services.execution.worker.limits import Limits
 from services.execution.worker.recorder import Recorder, ValueTooLargeError
@@ -44,21 +45,7 @@ class Firings:
 
     def context(self, firing: Firing) -> BlockContext:
         """What the block of a firing may know."""
-        claim = self._claim
-        context = BlockContext(
-            execution_id=claim.execution_id,
-            node_id=firing.node.id,
-            node_execution_id=firing.id,
-            graph_id=claim.graph_id,
-            graph_version=claim.graph_version,
-            user_id=claim.owner_id,
-            timezone=claim.timezone,
-            idempotency_key=firing.id,
-            http_allow_hosts=self._tools.executor.http_allow_hosts,
-        )
-        if firing.course is not None:
-            context.answer, context.waits = firing.course.answer, firing.course.answers
-        return context
+        return FiringContext(self._claim, firing, self._tools.executor.http_allow_hosts)
 
     def record(self, kind: EventKind, firing: Firing | None = None, **details: Any) -> None:
         """Records an event; what became ready by it is to be begun."""

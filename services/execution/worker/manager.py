@@ -10,7 +10,6 @@ from mesh.logs import get_logger
 from mesh.tasks import end
 from services.execution.engine.state import State
 from services.execution.errors import DATABASE_AWAY
-from services.execution.lines import Names, Renderer
 from services.execution.publisher import Publisher
 from services.execution.snapshots import Snapshot, Snapshots
 from services.execution.worker.journal import Journal
@@ -123,7 +122,7 @@ class ExecutionManager:
             if snapshot is None:
                 return
             state = State(snapshot.plan, claim.execution_id, jsontext.loads(claim.input_masks), keeps_history=False)
-            recorder = Recorder(claim, state, Renderer(claim.execution_id, snapshot.names), self._journal, self._publisher)
+            recorder = Recorder(claim, state, snapshot.names.nodes, self._journal, self._publisher)
             standing = await self._replay.stand(claim, state)
             recorder.recorded_bytes = standing.value_bytes
             held.run = Run(claim, state, recorder, standing, self._tools)
@@ -159,7 +158,7 @@ class ExecutionManager:
         _log.error("run_broke", execution_id=claim.execution_id, error_id=error_id, exc_info=error)
         text = error.message if isinstance(error, TreadleError) else f"internal error {error_id}"
         if recorder is None:
-            recorder = Recorder(claim, None, Renderer(claim.execution_id, Names(())), self._journal, self._publisher)
+            recorder = Recorder(claim, None, (), self._journal, self._publisher)
         recorder.abandon(text)
         await recorder.settle()
 

@@ -8,7 +8,7 @@ from mesh.logs import get_logger
 from services.execution.engine.events import Event, EventKind
 from services.execution.engine.outcome import Outcome
 from services.execution.engine.status import Status
-from services.execution.lines import Names, Renderer, line_of, write_row
+from services.execution.lines import line_of, write_row
 from services.execution.publisher import Committed, Publisher
 from services.execution.worker.entries import Ending, Entry, append
 from services.execution.worker.leases import Claim
@@ -41,5 +41,4 @@ class Quarantine:
         entry = Entry(claim.execution_id, claim.epoch, seq, 1, write_row([line]), is_progress=False, ending=ending)
         if await append(self._pool, [entry], self._lease_s):
             _log.error("run_given_up", execution_id=claim.execution_id, attempts=claim.attempts)
-            renderer = Renderer(claim.execution_id, Names(()))
-            self._publisher.add(Committed(claim.owner_id, claim.execution_id, claim.graph_id, renderer, seq, [line]))
+            self._publisher.add(Committed(claim.owner_id, claim.execution_id, claim.graph_id, (), seq, [line]))

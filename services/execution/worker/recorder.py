@@ -6,12 +6,13 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from mesh.event_lines import NodeNames
 from services.execution.engine.events import NO_FIRING, Event, EventKind
 from services.execution.engine.fold import apply
 from services.execution.engine.outcome import Outcome
 from services.execution.engine.state import Firing, State
 from services.execution.engine.status import Status
-from services.execution.lines import MAX_INLINE_BYTES, Line, Renderer, line_of, set_apart, write_row
+from services.execution.lines import MAX_INLINE_BYTES, Line, line_of, set_apart, write_row
 from services.execution.publisher import Committed, Publisher
 from services.execution.sizes import MAX_VALUE_BYTES
 from services.execution.worker.entries import Ending, Entry, Parking, Value
@@ -36,7 +37,7 @@ class Recorder:
     `recorded_bytes` is the size of all values so far, those of earlier workers included.
     """
 
-    def __init__(self, claim: Claim, state: State | None, renderer: Renderer, journal: Journal, publisher: Publisher) -> None:
+    def __init__(self, claim: Claim, state: State | None, nodes: NodeNames, journal: Journal, publisher: Publisher) -> None:
         """`state` has folded the journal up to `claim.last_seq`; without one the run can only be abandoned."""
         self.recorded_seq = claim.last_seq
         self.committed_seq = claim.last_seq
@@ -44,7 +45,7 @@ class Recorder:
         self.recorded_bytes = 0
         self._claim = claim
         self._state = state
-        self._renderer = renderer
+        self._nodes = nodes
         self._journal = journal
         self._publisher = publisher
         self._pending: deque[Line] = deque()
@@ -149,7 +150,7 @@ class Recorder:
         if entry.ending is not None:
             self._is_ending_due = False
         if lines:
-            self._publisher.add(Committed(claim.owner_id, claim.execution_id, claim.graph_id, self._renderer, entry.seq, lines))
+            self._publisher.add(Committed(claim.owner_id, claim.execution_id, claim.graph_id, self._nodes, entry.seq, lines))
         if self._pending:
             self._journal.add(self)
         self._advanced.set()

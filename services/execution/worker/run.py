@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from opentelemetry.trace import Span, use_span
+from opentelemetry.trace import INVALID_SPAN, Span, use_span
 
 from mesh.logs import get_logger
 from mesh.tasks import end
@@ -229,7 +229,8 @@ class Run:
 
     def _begin_due(self, firing: Firing) -> _Flow:
         outputs = self._executor.now(firing, self._firings.context(firing))
-        span = self._tools.tracer.start_span("engine.firing", attributes=self._attributes(firing))
+        tools = self._tools
+        span = tools.tracer.start_span("engine.firing", attributes=self._attributes(firing)) if tools.is_traced else INVALID_SPAN
         return _Flow(firing, outputs, firing.repeated, self._executor.timeout_s(firing.node), span=span)
 
     def _known_outputs(self, firing: Firing) -> Iterator[tuple[str, Any]] | None:
@@ -244,7 +245,7 @@ class Run:
         self._flow = None
         firing, span = flow.firing, flow.span
         try:
-            if span is None:
+            if span is None or not span.is_recording():
                 is_done = self._emit_for_a_slice(flow)
             else:
                 with use_span(span):

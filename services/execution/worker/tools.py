@@ -20,3 +20,8 @@ class Tools:
     children: Children
     meters: Meters = field(default_factory=Meters)
     tracer: Tracer = field(default_factory=NoOpTracer)
+
+    @property
+    def is_traced(self) -> bool:
+        """Whether spans lead anywhere: what they would say need not be put together otherwise."""
+        return not isinstance(self.tracer, NoOpTracer)

@@ -3,17 +3,17 @@
 import asyncio
 from collections.abc import AsyncIterator
 
-import orjson
 import pytest
 import pytest_asyncio
 from nats.aio.msg import Msg
 
 from mesh.bus import Bus, open_bus
+from mesh.event_lines import read_message
 from mesh.ids import uuid7
 from mesh.streams import execution_subject
 from services.execution import publisher
 from services.execution.engine.events import EventKind
-from services.execution.lines import Line, Names, Renderer
+from services.execution.lines import Line
 from services.execution.publisher import Committed, Publisher
 
 STARTED, PROGRESS, END = (int(kind) for kind in (EventKind.EXECUTION_STARTED, EventKind.EXECUTION_RESUMED, EventKind.EXECUTION_COMPLETED))
@@ -35,7 +35,7 @@ class Press:
 
         async def on_message(message: Msg) -> None:
             async with self._heard:
-                self.messages.append([event["seq"] for event in orjson.loads(message.data)])
+                self.messages.append(_seqs(message.data))
                 self._heard.notify_all()
 
         await self.bus.nc.subscribe(execution_subject(self._owner, self._run), cb=on_message)
@@ -44,7 +44,7 @@ class Press:
     def commit(self, *kinds: int) -> None:
         """The run's next events."""
         lines = [Line(kind, 1) for kind in kinds]
-        self.publisher.add(Committed(self._owner, self._run, "g", Renderer(self._run, Names(())), self._seq + 1, lines))
+        self.publisher.add(Committed(self._owner, self._run, "g", (), self._seq + 1, lines))
         self._seq += len(kinds)
 
     async def until(self, count: int) -> list[list[int]]:
@@ -52,6 +52,11 @@ class Press:
         async with asyncio.timeout(5), self._heard:
             await self._heard.wait_for(lambda: len(self.messages) >= count)
         return self.messages
+
+
+def _seqs(payload: bytes) -> list[int]:
+    message = read_message(payload)
+    return list(range(message.seq, message.seq + len(message.lines)))
 
 
 @pytest_asyncio.fixture
@@ -79,7 +84,7 @@ async def test_the_first_event_of_a_run_waits_for_nothing(press: Press, monkeypa
     """Another process publishes the next ones: late, it would come after them."""
     monkeypatch.setattr(publisher, "PACE_S", 60.0)
     other = uuid7()
-    press.publisher.add(Committed(uuid7(), other, "g", Renderer(other, Names(())), 1, [Line(STARTED, 1)]))
+    press.publisher.add(Committed(uuid7(), other, "g", (), 1, [Line(STARTED, 1)]))
     press.commit(STARTED)
     assert await press.until(1) == [[1]]
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import grpc.aio
-import orjson
+from msgspec import Raw
 from nats.aio.client import Client
 from treadle.auth.v1 import auth_service_pb2 as auth
 from treadle.auth.v1.auth_service_pb2_grpc import AuthServiceServicer
@@ -18,8 +18,8 @@ from treadle.graph.v1 import graph_service_pb2 as graph
 from treadle.graph.v1.graph_service_pb2_grpc import GraphServiceServicer
 from treadle.type.v1.json_value_pb2 import JsonValue
 
-from gateway.events import text_of
 from mesh.errors import NotFoundError, TreadleError, UnavailableError
+from mesh.event_lines import Line, write_message
 from mesh.ids import uuid7
 from mesh.status import to_status
 from mesh.streams import GRAPH_HEADER, execution_subject
@@ -65,7 +65,8 @@ class Journal(ExecutionServiceServicer, GraphServiceServicer, AuthServiceService
 
     async def publish(self, execution_id: str, fresh: Sequence[execution.Event]) -> None:
         """Sends events to the bus, as a worker does after their commit."""
-        payload = orjson.dumps([orjson.Fragment(text_of(event).text) for event in fresh])
+        lines = [Line(event.kind, 0, value=Raw(event.value.json.encode())) for event in fresh]
+        payload = write_message(execution_id, fresh[0].seq, (), lines)
         subject = execution_subject(self._owner[execution_id], execution_id)
         await self._bus.publish(subject, payload, headers={GRAPH_HEADER: self._graph[execution_id]})
         # Whoever listens from now on does not hear it any more.
