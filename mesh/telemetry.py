@@ -14,7 +14,6 @@ says: `start_span(..., context=remote_context(traceparent))`, with `outgoing_tra
 
 import asyncio
 import random
-import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from time import perf_counter
@@ -90,7 +89,7 @@ def outgoing_traceparent() -> str:
         return f"00-{span.trace_id:032x}-{span.span_id:016x}-{int(span.trace_flags):02x}"
     call = current_call.get()
     given = call.metadata.get(TRACEPARENT, "") if call is not None else ""
-    return given or f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-00"
+    return given or f"00-{random.getrandbits(128):032x}-{random.getrandbits(64):016x}-00"
 
 
 def make_tracing(settings: Settings, service: str, exporter: SpanExporter | None = None) -> Tracing:

@@ -1,8 +1,10 @@
-"""Ends unary calls whose client has left."""
+"""Ends calls whose client has left."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from types import TracebackType
+
+from mesh.tasks import ASK_AGAIN_S
 
 # A call that is done sooner is not worth watching for: that costs a task, and most calls are.
 WATCH_AFTER_S = 0.05
@@ -21,6 +23,7 @@ class WhileClientStays:
         self._task: asyncio.Task[object] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._watch: asyncio.Task[None] | None = None
+        self._asked = 0
 
     def __enter__(self) -> "WhileClientStays":
         self._task = asyncio.current_task()
@@ -35,13 +38,18 @@ class WhileClientStays:
             self._watch.cancel()
         if not self.is_gone or task is None:
             return False
-        return task.uncancel() == 0 and kind is asyncio.CancelledError
+        for _ in range(self._asked):
+            task.uncancel()
+        return task.cancelling() == 0 and kind is asyncio.CancelledError
 
     def _start(self) -> None:
         self._watch = asyncio.create_task(self._wait(), name="client")
 
     async def _wait(self) -> None:
         await self._client_gone()
-        if self._task is not None:
+        # As `mesh.tasks.end` does: a library may swallow a cancellation.
+        while self._task is not None:
             self.is_gone = True
+            self._asked += 1
             self._task.cancel()
+            await asyncio.sleep(ASK_AGAIN_S)

@@ -1,9 +1,8 @@
 """Server streams over HTTP: newline-delimited JSON, or server-sent events for clients that accept them."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
-from typing import Any
 
 from google.protobuf.message import Message
 from starlette.types import Send
@@ -12,6 +11,7 @@ from mesh.call import Call
 from mesh.chain.errors import mapped as masked
 from mesh.dispatch import Dispatcher, Read
 from mesh.errors import TreadleError
+from mesh.http.attention import WhileClientStays
 from mesh.http.responses import encode_headers, headers_for, send_error
 from mesh.status import to_json
 from mesh.tasks import end
@@ -45,27 +45,32 @@ class StreamResponse:
         self._is_sse = is_sse
         self._is_open = False
         self._is_over = False
+        self._keeper: asyncio.Task[None] | None = None
 
-    async def run(self, dispatcher: Dispatcher, call: Call, read: Read, client_gone: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Returns when the stream has ended, either way. `client_gone` returns when the client has left."""
-        # One task for the whole stream: the dispatcher keeps the current call in the task's context.
-        pump = asyncio.create_task(self._pump(dispatcher, call, read), name=f"stream {call.method.name}")
-        gone = asyncio.create_task(client_gone(), name="client")
+    async def run(self, dispatcher: Dispatcher, call: Call, read: Read, client_gone: Callable[[], Awaitable[None]]) -> None:
+        """Returns when the stream has ended, either way. `client_gone` returns when the client has left. Run it in a task of its own: the
+        dispatcher leaves the current call in the task's context.
+        """
+        # Most streams are over before anybody has to be told that they are open.
+        timer = asyncio.get_running_loop().call_later(OPEN_AFTER_S, self._keep_open, call)
         try:
-            await asyncio.wait((pump, gone), timeout=OPEN_AFTER_S, return_when=asyncio.FIRST_COMPLETED)
-            if not pump.done() and not gone.done():
-                await self._open(call)
-                await self._beat_until_done(pump, gone)
+            with WhileClientStays(client_gone):
+                await self._pump(dispatcher, call, read)
         finally:
-            await end(gone)
-            await end(pump)
-        if not pump.cancelled():
-            pump.result()
+            timer.cancel()
+            if self._keeper is not None:
+                await end(self._keeper)
 
-    async def _beat_until_done(self, *tasks: "asyncio.Task[None]") -> None:
-        """Returns when one of the tasks is done. Newline-delimited JSON has no comments, so its readers get nothing in between."""
-        every_s = BEAT_EVERY_S if self._is_sse else None
-        while not (await asyncio.wait(tasks, timeout=every_s, return_when=asyncio.FIRST_COMPLETED))[0]:
+    def _keep_open(self, call: Call) -> None:
+        self._keeper = asyncio.create_task(self._show_life(call), name="beat")
+
+    async def _show_life(self, call: Call) -> None:
+        """Opens the stream, and shows now and then that it is. Newline-delimited JSON has no comments: its readers get nothing more."""
+        if not self._is_open:
+            await self._open(call)
+            await self._send({"type": "http.response.body", "body": b"", "more_body": True})
+        while self._is_sse:
+            await asyncio.sleep(BEAT_EVERY_S)
             if not self._is_over:
                 await self._send({"type": "http.response.body", "body": _BEAT, "more_body": True})
 
@@ -106,7 +111,6 @@ class StreamResponse:
             **headers_for(call),
         }
         await self._send({"type": "http.response.start", "status": 200, "headers": encode_headers(headers)})
-        await self._send({"type": "http.response.body", "body": b"", "more_body": True})
 
     async def _end(self) -> None:
         self._is_over = True

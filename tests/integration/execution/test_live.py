@@ -66,7 +66,7 @@ async def test_a_new_run_is_watched_without_the_journal(watching: Watching) -> N
 
 
 async def test_a_run_too_large_to_remember_is_completed_from_the_journal(watching: Watching, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "MAX_RUN_BYTES", 100)
+    monkeypatch.setattr(live, "MAX_RUN_BYTES", 10)
     record = await watching.start()
     reading = asyncio.create_task(watching.watch(record))
     async with watching.lab.worker():
