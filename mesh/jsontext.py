@@ -27,7 +27,19 @@ def dumps(value: Any) -> str:
     try:
         return orjson.dumps(value).decode()
     except orjson.JSONEncodeError:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        return _dumps_long(value)
+
+
+def encode(value: Any) -> bytes:
+    """The same in UTF-8. Raises UnicodeEncodeError (a ValueError) as well, for a text that has no such form."""
+    try:
+        return orjson.dumps(value)
+    except orjson.JSONEncodeError:
+        return _dumps_long(value).encode()
+
+
+def _dumps_long(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 def _finite(text: str) -> float:

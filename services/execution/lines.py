@@ -37,7 +37,7 @@ _WRITER = msgspec.json.Encoder()
 
 def line_of(event: Event, node: int, nth: int) -> Line:
     """The line of an event; `node` and `nth` say whose firing it is of. Raises TypeError or ValueError for values that JSON cannot hold."""
-    value = msgspec.Raw(jsontext.dumps(event.value).encode()) if event.kind in WITH_VALUE else NO_VALUE
+    value = msgspec.Raw(jsontext.encode(event.value)) if event.kind in WITH_VALUE else NO_VALUE
     return Line(int(event.kind), event.time_us, event.firing, node, nth, event.ordinal, event.pin, value, event.error)
 
 

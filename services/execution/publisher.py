@@ -4,8 +4,8 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
 
+import msgspec
 import nats.errors
 
 from mesh.bus import Bus
@@ -27,8 +27,7 @@ MAX_JOINED = 1000
 MAX_PAYLOAD_BYTES = 900 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Committed:
+class Committed(msgspec.Struct, frozen=True, gc=False):
     """Consecutive events of one run, from `seq` on, that are durable. `nodes` knows all nodes that they speak of."""
 
     owner_id: str
@@ -47,7 +46,7 @@ class Committed:
         """Both in one; None when they are too many for that, or do not follow one another."""
         if self.seq + len(self.lines) != after.seq or len(self.lines) + len(after.lines) > MAX_JOINED:
             return None
-        return replace(after, seq=self.seq, lines=[*self.lines, *after.lines])
+        return Committed(self.owner_id, self.execution_id, self.graph_id, self.nodes, self.seq, [*self.lines, *after.lines])
 
 
 class Publisher:

@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import msgspec
+
 # A statement that takes longer counts as lost; whether it was committed is found out afterwards.
 _TIMEOUT_S = 10.0
 
@@ -138,8 +140,7 @@ class Value:
     content: str
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """What one run adds to its journal: `count` events from `seq` on, as the text of a JSON array, and the values they refer to.
 
     `is_progress` says that a firing ended: the run does not merely start again and again.

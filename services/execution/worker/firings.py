@@ -47,9 +47,11 @@ class Firings:
         """What the block of a firing may know."""
         return FiringContext(self._claim, firing, self._tools.executor.http_allow_hosts)
 
-    def record(self, kind: EventKind, firing: Firing | None = None, **details: Any) -> None:
+    def record(
+        self, kind: EventKind, firing: Firing | None = None, ordinal: int = 0, pin: str = "", value: Any = None, *, error: str = ""
+    ) -> None:
         """Records an event; what became ready by it is to be begun."""
-        self.ready.extend(self._recorder.record(kind, firing, **details))
+        self.ready.extend(self._recorder.record(kind, firing, ordinal, pin, value, error=error))
 
     def settle(self) -> None:
         """Decides about what an earlier worker left at work: run again, failed, or a matter for a person."""
@@ -80,7 +82,7 @@ class Firings:
         if firing.index in self._resumed:
             self._resumed.discard(firing.index)
         else:
-            self.record(EventKind.NODE_STARTED, firing, ordinal=firing.attempt + 1, value=firing.inputs)
+            self.record(EventKind.NODE_STARTED, firing, firing.attempt + 1, "", firing.inputs)
 
     def hold(self, firing: Firing) -> None:
         """It has started, and goes on when that is durable."""
@@ -90,7 +92,7 @@ class Firings:
         """An output. Raises LimitReachedError, and BlockError for what is no JSON or too large."""
         self._limits.check(self._recorder.recorded_bytes)
         try:
-            self.record(EventKind.NODE_OUTPUT, firing, ordinal=firing.emitted, pin=pin, value=value)
+            self.record(EventKind.NODE_OUTPUT, firing, firing.emitted, pin, value)
         except ValueTooLargeError as error:
             raise BlockError(f"the value on pin {pin} holds {error}", kind=type(error).__name__) from error
         except (TypeError, ValueError) as error:

@@ -68,7 +68,7 @@ class Recorder:
         return self.recorded_seq - self.committed_seq
 
     def record(
-        self, kind: EventKind, firing: Firing | None = None, *, ordinal: int = 0, pin: str = "", value: Any = None, error: str = ""
+        self, kind: EventKind, firing: Firing | None = None, ordinal: int = 0, pin: str = "", value: Any = None, *, error: str = ""
     ) -> list[Firing]:
         """Folds an event and queues it for the next commit. Returns the firings that became ready. Raises ValueError or TypeError, with
         nothing done, when the value cannot be written as JSON or is too large. Does nothing once the run is sealed or fenced off.

@@ -66,6 +66,7 @@ class Run:
         self.recorder = recorder
         self._tools = tools
         self._executor = tools.executor
+        self._is_traced = tools.is_traced
         self._memo = standing.memo
         self._wake = asyncio.Event()
         self._waits = Waits(claim, state, tools.answers, self._wake.set)
@@ -229,8 +230,7 @@ class Run:
 
     def _begin_due(self, firing: Firing) -> _Flow:
         outputs = self._executor.now(firing, self._firings.context(firing))
-        tools = self._tools
-        span = tools.tracer.start_span("engine.firing", attributes=self._attributes(firing)) if tools.is_traced else INVALID_SPAN
+        span = self._tools.tracer.start_span("engine.firing", attributes=self._attributes(firing)) if self._is_traced else INVALID_SPAN
         return _Flow(firing, outputs, firing.repeated, self._executor.timeout_s(firing.node), span=span)
 
     def _known_outputs(self, firing: Firing) -> Iterator[tuple[str, Any]] | None:
