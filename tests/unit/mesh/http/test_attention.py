@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from mesh.http import attention
 from mesh.http.attention import WATCH_AFTER_S, WhileClientStays
 
 PATIENCE_S = 5.0
@@ -80,3 +81,20 @@ async def test_a_failure_of_the_call_is_not_lost() -> None:
     client = Client()
     with pytest.raises(ValueError, match="x"), WhileClientStays(client.gone):
         raise ValueError("x")
+
+
+async def test_a_cancellation_that_is_swallowed_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attention, "ASK_AGAIN_S", 0.01)
+    client, swallowed = Client(), 0
+    client.left.set()
+    async with asyncio.timeout(PATIENCE_S):
+        with WhileClientStays(client.gone) as context:
+            while swallowed < 2:
+                try:
+                    await asyncio.Event().wait()
+                except asyncio.CancelledError:
+                    swallowed += 1
+            await asyncio.Event().wait()
+    task = asyncio.current_task()
+    assert task is not None
+    assert (context.is_gone, task.cancelling()) == (True, 0)
