@@ -57,7 +57,7 @@ CONTROL_SIGNAL = "treadle.control.signal"
 
 EVENTS_MAX_AGE_S = 600.0
 # The server takes about twice as much memory for it.
-EVENTS_MAX_BYTES = 64 * 1024 * 1024
+EVENTS_MAX_BYTES = 16 * 1024 * 1024
 DEAD_LETTERS_MAX_AGE_S = 30 * 86400.0
 DEAD_LETTERS_MAX_BYTES = 64 * 1024 * 1024
 # Header with the id of a message. One with an id seen within this time is dropped.
