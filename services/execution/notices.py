@@ -1,5 +1,6 @@
 """What the service tells the bus: a run waits for a worker, and what happened in one. Losing any of it costs time only."""
 
+import asyncio
 from collections.abc import Sequence
 
 from mesh.bus import Bus
@@ -10,6 +11,9 @@ from services.execution.publisher import Committed, Publisher
 from services.execution.repository import Record
 from services.execution.signals import Woken
 from services.execution.tree import Stopped
+
+# The bus client writes in a task of its own, and what it writes leaves at the end of that turn.
+_TURNS_TO_SEND = 2
 
 
 class Notices:
@@ -33,6 +37,9 @@ class Notices:
             await self._live.expect(record, self.bus)
         await self.bell.wake([record.id])
         self.happened(record, 1, [first])
+        # The worker begins while this process turns to the answer: after these turns of the loop the message has left.
+        for _ in range(_TURNS_TO_SEND):
+            await asyncio.sleep(0)
 
     async def made(self, execution_id: str, owner_id: str, graph_id: str, first: Line) -> None:
         """A new execution that no caller asked for: wakes a worker."""
