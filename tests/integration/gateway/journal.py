@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import grpc.aio
+from google.protobuf.timestamp_pb2 import Timestamp
 from msgspec import Raw
 from nats.aio.client import Client
 from treadle.auth.v1 import auth_service_pb2 as auth
@@ -16,10 +17,9 @@ from treadle.execution.v1 import execution_service_pb2 as execution
 from treadle.execution.v1.execution_service_pb2_grpc import ExecutionServiceServicer
 from treadle.graph.v1 import graph_service_pb2 as graph
 from treadle.graph.v1.graph_service_pb2_grpc import GraphServiceServicer
-from treadle.type.v1.json_value_pb2 import JsonValue
 
 from mesh.errors import NotFoundError, TreadleError, UnavailableError
-from mesh.event_lines import Line, write_message
+from mesh.event_lines import STATUS, WITH_VALUE, Line, write_message
 from mesh.ids import uuid7
 from mesh.status import to_status
 from mesh.streams import GRAPH_HEADER, execution_subject
@@ -58,14 +58,19 @@ class Journal(ExecutionServiceServicer, GraphServiceServicer, AuthServiceService
         fresh = []
         for number in range(count):
             kind = _Kind.EVENT_KIND_EXECUTION_COMPLETED if is_last and number == count - 1 else _Kind.EVENT_KIND_NODE_OUTPUT
-            fresh.append(execution.Event(seq=len(known) + 1 + number, execution_id=execution_id, kind=kind, value=JsonValue(json=value)))
+            event = execution.Event(
+                seq=len(known) + 1 + number, execution_id=execution_id, kind=kind, time=Timestamp(), status=STATUS[kind]
+            )
+            if kind in WITH_VALUE:
+                event.value.json = value
+            fresh.append(event)
         known.extend(fresh)
         if is_published:
             await self.publish(execution_id, fresh)
 
     async def publish(self, execution_id: str, fresh: Sequence[execution.Event]) -> None:
         """Sends events to the bus, as a worker does after their commit."""
-        lines = [Line(event.kind, 0, value=Raw(event.value.json.encode())) for event in fresh]
+        lines = [Line(event.kind, 0, value=Raw((event.value.json or "null").encode())) for event in fresh]
         payload = write_message(execution_id, fresh[0].seq, (), lines)
         subject = execution_subject(self._owner[execution_id], execution_id)
         await self._bus.publish(subject, payload, headers={GRAPH_HEADER: self._graph[execution_id]})
