@@ -1,6 +1,6 @@
 """The gRPC door: `grpc.aio` handlers made from the contracts, one dispatcher behind them; health and reflection beside."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from typing import Any, TypeAlias
 
@@ -51,14 +51,14 @@ class GrpcDoor:
         port = self._server.add_insecure_port(address)
         return address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}"
 
-    def add(self, dispatcher: Dispatcher) -> None:
-        """Serves the dispatcher's methods."""
+    def add(self, dispatcher: Dispatcher, others: "Sequence[grpc.GenericRpcHandler[Any, Any]]" = ()) -> None:
+        """Serves the dispatcher's methods, and `others` as they are."""
         by_service: dict[str, dict[str, grpc.RpcMethodHandler[Any, Any]]] = {}
         for method in dispatcher.methods.values():
             by_service.setdefault(method.service, {})[method.name] = _handler(dispatcher, method, self._max_bytes)
         handlers = [grpc.method_handlers_generic_handler(service, found) for service, found in by_service.items()]
         # Asked in order: what nobody before it knows is unknown.
-        self._server.add_generic_rpc_handlers((*handlers, _Unknown()))
+        self._server.add_generic_rpc_handlers((*handlers, *others, _Unknown()))
 
     async def start(self) -> None:
         """Takes calls from now on."""

@@ -136,7 +136,7 @@ async def hosted(services: Sequence[Service], settings: Settings) -> AsyncIterat
         await stack.enter_async_context(listening(_bus_client(resources), revoke, bearers.missed_news))
         for service, item in zip(services, running, strict=True):
             health.watch(Watched((service.name, *item.servicers), service.needs, item.is_healthy))
-        grpc_door.add(dispatcher)
+        grpc_door.add(dispatcher, [handler for item in running for handler in item.grpc_handlers])
         app = http_door(
             dispatcher,
             beside(metrics, _only_app(running)),

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from grpc import GenericRpcHandler
     from starlette.types import ASGIApp
 
     from mesh.personal_data import PersonalData
@@ -18,12 +19,14 @@ class Running:
 
     `servicers` maps the full name of a proto service to the object with its handlers: one coroutine (or async generator, for a server
     stream) per RPC, named after it in snake_case, taking `(request, call)`; a missing one keeps the process from starting. `asgi` is an
-    app for what is not an RPC, served beside the HTTP door. `is_healthy` tells the truth about the service's own loops; dependencies are
+    app for what is not an RPC, served beside the HTTP door; `grpc_handlers` are the same for the gRPC door: protocols of others, which no
+    contract of ours describes and no chain guards. `is_healthy` tells the truth about the service's own loops; dependencies are
     checked by the mesh. `personal_data` says what it holds of people; a service with tables must.
     """
 
     servicers: dict[str, Any] = field(default_factory=dict)
     asgi: "ASGIApp | None" = None
+    grpc_handlers: "Sequence[GenericRpcHandler[Any, Any]]" = ()
     is_healthy: Callable[[], bool] = lambda: True
     personal_data: "PersonalData | None" = None
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mesh.contract import Method
+from mesh.edge.limits import USER_HEADER
 from mesh.edge.routes import GRAPHQL_PATH, edge_methods, http_cluster, rest_matchers
 from mesh.identity.api_key import PREFIX as API_KEY_PREFIX
 
@@ -36,6 +37,7 @@ def _provider(issuer: str, keys_max_age_s: int) -> Json:
         "issuer": issuer,
         "audiences": [_AUDIENCE],
         "forward": True,
+        "claim_to_headers": [{"header_name": USER_HEADER, "claim_name": "sub"}],
         "from_headers": [{"name": "authorization", "value_prefix": f"{scheme} "} for scheme in _SCHEMES],
         "remote_jwks": {
             "http_uri": {"uri": f"http://{_AUTH_DOMAIN}{JWKS_PATH}", "cluster": http_cluster(_AUTH_DOMAIN), "timeout": "2s"},

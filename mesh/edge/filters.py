@@ -7,6 +7,8 @@ from mesh.contract import Method
 from mesh.edge.addresses import address_filters
 from mesh.edge.authentication import jwt_filter
 from mesh.edge.browsers import csrf_filter
+from mesh.edge.limits import DOMAIN, count_filters, wall_filter
+from mesh.edge.routes import grpc_cluster
 from mesh.edge.targets import EdgeTargets
 from mesh.limits import READ_BEYOND
 
@@ -22,10 +24,13 @@ def http_filters(methods: Mapping[str, Method], targets: EdgeTargets) -> list[Js
     return [
         _filter("header_mutation", "HeaderMutation", mutations={"request_mutations": [_remove_own_headers(), _remove_forged_headers()]}),
         *address_filters(targets.policy),
+        wall_filter(),
         _filter("cors", "Cors"),
         csrf_filter(),
         _filter("grpc_web", "GrpcWeb"),
         jwt_filter(methods, targets.issuer, targets.keys_max_age_s),
+        # After the token: who is known has a limit of their own.
+        *count_filters(grpc_cluster(DOMAIN)),
         _filter("buffer", "Buffer", max_request_bytes=READ_BEYOND * targets.max_body_bytes),
         # How long what took is nobody's business.
         _filter("router", "Router", suppress_envoy_headers=True),

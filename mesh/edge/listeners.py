@@ -7,6 +7,7 @@ from mesh.contract import Method
 from mesh.edge.browsers import CORS, cors_policy, response_headers
 from mesh.edge.encryption import transport_socket
 from mesh.edge.filters import http_filters
+from mesh.edge.limits import descriptors
 from mesh.edge.policy import EdgePolicy, Patience
 from mesh.edge.replies import local_reply_config
 from mesh.edge.routes import all_routes
@@ -104,6 +105,7 @@ def _virtual_host(routes: Sequence[Json], policy: EdgePolicy, *, is_tls: bool) -
         "domains": ["*"],
         "routes": list(routes),
         "response_headers_to_add": response_headers(is_tls=is_tls),
+        "rate_limits": descriptors(),
         "typed_per_filter_config": {CORS: cors_policy(policy)},
     }
 

@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from mesh.chain.request_id import HEADER as REQUEST_ID
+from mesh.edge.limits import RATE_LIMITED
 from mesh.edge.routes import VERBS
 from mesh.errors import (
     DeadlineExceededError,
@@ -17,7 +18,6 @@ from mesh.errors import (
     InternalError,
     InvalidArgumentError,
     PermissionDeniedError,
-    ResourceExhaustedError,
     TreadleError,
     UnauthenticatedError,
     UnavailableError,
@@ -36,27 +36,28 @@ _FILTERS = "type.googleapis.com/envoy.extensions.access_loggers.filters.cel.v3.E
 @dataclass(frozen=True, slots=True)
 class Reply:
     """What to say when `condition` (CEL over the response) holds. `status` replaces Envoy's when set; `grpc_error` is what gRPC callers get
-    instead.
+    instead. `is_said` when body and headers of our making are there already: then only what they lack is added.
     """
 
     condition: str
     error: TreadleError
     status: int = 0
     grpc_error: TreadleError | None = None
+    is_said: bool = False
 
 
-def _jwt(part: str) -> str:
+def _details(part: str) -> str:
     return f"response.code_details.contains('{part}')"
 
 
 def replies(max_body_bytes: int = MAX_MESSAGE_BYTES) -> tuple[Reply, ...]:
     """All of them; the first whose condition holds counts. `max_body_bytes` is the size of a REST body that the edge still takes."""
     return (
-        Reply(_jwt("Jwt_is_missing"), UnauthenticatedError("An access token is needed.", reason="TOKEN_MISSING"), 401),
-        Reply(_jwt("Jwt_is_expired"), UnauthenticatedError("The access token has expired.", reason="TOKEN_EXPIRED"), 401),
+        Reply(_details("Jwt_is_missing"), UnauthenticatedError("An access token is needed.", reason="TOKEN_MISSING"), 401),
+        Reply(_details("Jwt_is_expired"), UnauthenticatedError("The access token has expired.", reason="TOKEN_EXPIRED"), 401),
         # Not all that is said of Jwks: a token can name a key that is not there, too.
-        Reply(_jwt("Jwks_remote_fetch_is_failed"), UnavailableError("The keys of tokens are away.", reason="KEYS_UNAVAILABLE"), 503),
-        Reply(_jwt("jwt_authn"), UnauthenticatedError("The access token is not valid.", reason="TOKEN_INVALID"), 401),
+        Reply(_details("Jwks_remote_fetch_is_failed"), UnavailableError("The keys of tokens are away.", reason="KEYS_UNAVAILABLE"), 503),
+        Reply(_details("jwt_authn"), UnauthenticatedError("The access token is not valid.", reason="TOKEN_INVALID"), 401),
         Reply("response.code == 400", InvalidArgumentError("The request is not well-formed HTTP.", reason="BAD_REQUEST")),
         Reply("response.code == 401", UnauthenticatedError("An access token is needed.")),
         Reply("response.code == 403", PermissionDeniedError("This is not allowed.", reason="FORBIDDEN")),
@@ -71,7 +72,8 @@ def replies(max_body_bytes: int = MAX_MESSAGE_BYTES) -> tuple[Reply, ...]:
         Reply("response.code == 413", BodyTooLargeError(max_body_bytes)),
         Reply("response.code == 415", MediaTypeError("The body is of a kind that nobody here reads.")),
         Reply("response.code == 426", FailedPreconditionError("This protocol is not served here.", reason="UPGRADE_REQUIRED")),
-        Reply("response.code == 429", ResourceExhaustedError("Too many requests. Try again shortly.", reason="RATE_LIMITED")),
+        Reply("response.code == 429 && " + _details("local_rate_limited"), RATE_LIMITED),
+        Reply("response.code == 429", RATE_LIMITED, is_said=True),
         Reply("response.code == 431", InvalidArgumentError("The headers are too large.", reason="HEADERS_TOO_LARGE")),
         Reply("response.code == 504", DeadlineExceededError("The service did not answer in time.", reason="UPSTREAM_TIMEOUT")),
         Reply("response.code == 502 || response.code == 503", UnavailableError("The service is away.", reason="UPSTREAM_UNAVAILABLE"), 503),
@@ -85,7 +87,10 @@ def local_reply_config(max_body_bytes: int) -> Json:
 
 
 def _for_rest(reply: Reply) -> Json:
-    shown = {"json_format": orjson.loads(to_json(reply.error)), "content_type": "application/json"}
+    if reply.is_said:
+        shown: Json = {"text_format_source": {"inline_string": "%LOCAL_REPLY_BODY%"}, "content_type": "application/json"}
+    else:
+        shown = {"json_format": orjson.loads(to_json(reply.error)), "content_type": "application/json"}
     return _mapper(reply, _NOT_GRPC, shown, _headers(reply.error))
 
 
@@ -106,16 +111,16 @@ def _mapper(reply: Reply, header: Json, body_format: Json, headers: Mapping[str,
     mapper: Json = {
         "filter": {"and_filter": {"filters": [condition, {"header_filter": {"header": header}}]}},
         "body_format_override": body_format,
-        "headers_to_add": list(_added(headers)),
+        "headers_to_add": list(_added(headers, "ADD_IF_ABSENT" if reply.is_said else "OVERWRITE_IF_EXISTS_OR_ADD")),
     }
     if reply.status:
         mapper["status_code"] = reply.status
     return mapper
 
 
-def _added(headers: Mapping[str, str]) -> Iterator[Json]:
+def _added(headers: Mapping[str, str], action: str) -> Iterator[Json]:
     for name, value in headers.items():
-        yield {"header": {"key": name, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+        yield {"header": {"key": name, "value": value}, "append_action": action}
 
 
 _IS_GRPC: Json = {

@@ -7,6 +7,7 @@ from typing import Any
 
 from mesh.contract import Method
 from mesh.edge.browsers import csrf_on
+from mesh.edge.limits import classes, route_metadata
 from mesh.edge.policy import DEFAULT_POLICY, EdgePolicy
 
 EDGE = "edge"
@@ -87,12 +88,12 @@ def all_routes(methods: Mapping[str, Method], policy: EdgePolicy = DEFAULT_POLIC
         *({"match": {"prefix": f"/{service}/"}, "direct_response": {"status": 415}} for service in (*domains, *_SHARED_GRPC_SERVICES)),
         *(route for matcher, group in rest_matchers(callable_methods) for route in _rest_routes(matcher, group, policy)),
         # The socket's upgrade request has no end that a buffer could wait for.
-        {**_gateway_route({"path": "/v1/ws"}), "typed_per_filter_config": NO_BUFFER},
-        {**_gateway_route({"path": GRAPHQL_PATH, "headers": [_IS_UPGRADE]}), "typed_per_filter_config": NO_BUFFER},
-        _gateway_route({"path": "/v1/ws-tickets"}),
+        {**_gateway_route({"path": "/v1/ws"}, GET="stream"), "typed_per_filter_config": NO_BUFFER},
+        {**_gateway_route({"path": GRAPHQL_PATH, "headers": [_IS_UPGRADE]}, GET="stream"), "typed_per_filter_config": NO_BUFFER},
+        _gateway_route({"path": "/v1/ws-tickets"}, POST="write"),
         {"match": {"prefix": "/v1/"}, "direct_response": {"status": 404}},
         {"match": {"prefix": "/treadle."}, "direct_response": {"status": 404}},
-        _gateway_route({"prefix": "/"}),
+        _gateway_route({"prefix": "/"}, GET="read", POST="write"),
     ]
 
 
@@ -101,6 +102,7 @@ def _grpc_route(method: Method) -> Json:
         "match": {"path": method.full_name, "headers": _IS_GRPC},
         "route": {"cluster": grpc_cluster(method.domain), **_times(method), "retry_policy": _retries(method.is_idempotent)},
         "typed_per_filter_config": NO_BUFFER,
+        **route_metadata({"POST": method.rate_class}),
     }
 
 
@@ -109,6 +111,7 @@ def _grpc_prefix(service: str, domain: str) -> Json:
         "match": {"prefix": f"/{service}/", "headers": _IS_GRPC},
         "route": {"cluster": grpc_cluster(domain), **_ENDLESS},
         "typed_per_filter_config": NO_BUFFER,
+        **route_metadata({"POST": "read"}),
     }
 
 
@@ -124,11 +127,13 @@ def _rest_route(matcher: Json, methods: list[Method]) -> Json:
     slowest = max(methods, key=lambda method: (method.is_server_streaming, method.timeout_s))
     repeatable = all(method.is_idempotent for method in methods)
     action = {"cluster": http_cluster(slowest.domain), **_times(slowest), "retry_policy": _retries(repeatable)}
-    return {"match": matcher, "route": action}
+    return {"match": matcher, "route": action, **classes(methods)}
 
 
-def _gateway_route(matcher: Json) -> Json:
+def _gateway_route(matcher: Json, **class_by_verb: str) -> Json:
+    """What is no RPC has its rate classes here, by verb."""
     return {
+        **route_metadata(class_by_verb),
         "match": matcher,
         "route": {
             "cluster": GATEWAY_CLUSTER,

@@ -18,7 +18,7 @@ from mesh.local.ports import LOOPBACK, Reservations, check_port
 from mesh.local.process import MIGRATE
 from mesh.local.program import Program
 
-SERVICES = ("auth", "user", "graph", "block", "execution", "audit")
+SERVICES = ("auth", "user", "graph", "block", "execution", "audit", "limit")
 DEFAULT_EDGE_PORT = 8080
 # Below the range from which systems take ports for outgoing connections, so that nobody borrows ours during a restart.
 _PORTS_FROM, _STACKS, _PORTS_PER_STACK = 20_000, 400, 30

@@ -17,7 +17,7 @@ from mesh.edge.targets import Doors, EdgeTargets
 from mesh.host import Host
 from mesh.local import envoy
 
-HOSTED = {"auth", "user", "execution"}
+HOSTED = {"auth", "user", "execution", "limit"}
 NOBODY = Doors("127.0.0.1:1", "127.0.0.1:1")
 PATIENCE_S = 20.0
 
