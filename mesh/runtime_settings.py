@@ -86,7 +86,7 @@ class RuntimeSettings:
         finally:
             entry.cancel()
             with suppress(nats.errors.Error):
-                await watcher.stop()
+                await watcher.stop()  # type: ignore[no-untyped-call]  # the library's
 
     async def _bucket(self) -> KeyValue:
         bus = await self._connect()

@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from mesh.cli import bench, executions, graphs, keys, processes, run, stack
+from mesh.cli import bench, executions, graphs, keys, limits, processes, run, stack
 from mesh.cli.options import DEFAULT_HOME, common
 from mesh.cli.output import CliError, Exit, say_error, say_json
 from mesh.local.errors import LocalError
@@ -39,6 +39,7 @@ run.register(app)
 graphs.register(app)
 executions.register(app)
 keys.register(app)
+limits.register(app)
 bench.register(app)
 processes.register(app)
 

@@ -30,10 +30,10 @@ end
 
 -- What is asked for next: more when the last lease was soon used up, less when most of it was lost.
 local function next_lease(known, now)
-  if known.left == 0 and known.lent_at > 0 and now - known.lent_at < WANTED_MS then
+  if now < known.ends and now - known.lent_at < WANTED_MS then
     known.lease = math.min(known.lease * 2, LARGEST_LEASE)
   elseif now >= known.ends and known.left * 2 > known.lease then
-    known.lease = math.max(FIRST_LEASE, known.lease / 2)
+    known.lease = math.max(known.lease / 2, FIRST_LEASE)
   end
   return known.lease
 end

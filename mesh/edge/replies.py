@@ -3,9 +3,11 @@ details over gRPC.
 """
 
 import base64
+import string
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 
@@ -30,6 +32,7 @@ from mesh.status import DETAILS, to_json, to_status
 
 Json = dict[str, Any]
 
+_GRPC_STATUS = "grpc-status"
 _FILTERS = "type.googleapis.com/envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter"
 
 
@@ -95,11 +98,16 @@ def _for_rest(reply: Reply) -> Json:
 
 
 def _for_grpc(reply: Reply) -> Json:
-    """Envoy makes the body the message, and keeps a status that is there already."""
+    """Envoy keeps a status that is there already; of a body it would make another one for gRPC-Web, by the HTTP status alone."""
     error = reply.grpc_error or reply.error
     details = base64.b64encode(to_status(error).SerializeToString()).decode().rstrip("=")
-    headers = {**_headers(error), "grpc-status": str(int(error.code)), DETAILS: details}
-    return _mapper(reply, _IS_GRPC, {"text_format_source": {"inline_string": error.message}}, headers)
+    headers = {**_headers(error), _GRPC_STATUS: str(int(error.code)), "grpc-message": _escaped(error.message), DETAILS: details}
+    return _mapper(reply, _IS_GRPC, {"text_format_source": {"inline_string": ""}}, headers)
+
+
+def _escaped(text: str) -> str:
+    """As gRPC wants it in a header, and then as Envoy wants it in a format."""
+    return quote(text, safe=string.punctuation.replace("%", "") + " ").replace("%", "%%")
 
 
 def _headers(error: TreadleError) -> dict[str, str]:
@@ -111,15 +119,17 @@ def _mapper(reply: Reply, header: Json, body_format: Json, headers: Mapping[str,
     mapper: Json = {
         "filter": {"and_filter": {"filters": [condition, {"header_filter": {"header": header}}]}},
         "body_format_override": body_format,
-        "headers_to_add": list(_added(headers, "ADD_IF_ABSENT" if reply.is_said else "OVERWRITE_IF_EXISTS_OR_ADD")),
+        "headers_to_add": list(_added(headers, keep=reply.is_said)),
     }
     if reply.status:
         mapper["status_code"] = reply.status
     return mapper
 
 
-def _added(headers: Mapping[str, str], action: str) -> Iterator[Json]:
+def _added(headers: Mapping[str, str], *, keep: bool) -> Iterator[Json]:
+    """With `keep` those that are there already stay, but for the status that Envoy makes up of the HTTP one."""
     for name, value in headers.items():
+        action = "ADD_IF_ABSENT" if keep and name != _GRPC_STATUS else "OVERWRITE_IF_EXISTS_OR_ADD"
         yield {"header": {"key": name, "value": value}, "append_action": action}
 
 

@@ -78,7 +78,7 @@ def _check(subject: str) -> None:
         raise subject_invalid(str(error)) from None
 
 
-def _class_name(number: RateClass) -> str:
+def _class_name(number: RateClass.ValueType) -> str:
     return RateClass.Name(number).removeprefix(_CLASS_PREFIX).lower()
 
 

@@ -30,8 +30,12 @@ def test_reads_are_repeatable_and_bodies_name_real_fields(method: contract.Metho
         assert field in {"", "*"} or field in message.fields_by_name
 
 
-# Lists that never grow beyond a page: keys and providers are a handful.
-SHORT_LISTS = {"/treadle.auth.v1.SigningKeyService/ListSigningKeys", "/treadle.auth.v1.OidcService/ListOidcProviders"}
+# Lists that never grow beyond a page: keys, providers and plans are a handful.
+SHORT_LISTS = {
+    "/treadle.auth.v1.SigningKeyService/ListSigningKeys",
+    "/treadle.auth.v1.OidcService/ListOidcProviders",
+    "/treadle.limit.v1.LimitService/ListPlans",
+}
 
 
 @pytest.mark.parametrize("method", [m for m in contract.methods().values() if m.name.startswith("List")], ids=lambda m: m.full_name)
