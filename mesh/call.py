@@ -1,7 +1,7 @@
 """One call to a method, the same for both doors."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
@@ -35,6 +35,10 @@ class Caller:
 ANONYMOUS = Caller()
 
 
+def _never(_: str) -> bool:
+    return False
+
+
 @dataclass(slots=True)
 class Call:
     """What a handler may know about a call beside its message. `deadline` is on `time.monotonic()`; the call ends with `late` then, or with
@@ -54,6 +58,9 @@ class Call:
     about: Mapping[str, str] | None = None
     # Headers for the response, such as `etag`; both doors send them (as initial metadata over gRPC).
     response_headers: dict[str, str] = field(default_factory=dict)
+    # Whether the answer with this entity tag, which must be in `response_headers` then, is at hand already: what the handler returns does
+    # not count then, so it need not be made.
+    has_answer: Callable[[str], bool] = _never
 
     @property
     def source_address(self) -> str:

@@ -17,7 +17,7 @@ from google.protobuf.descriptor import Descriptor, MethodDescriptor, ServiceDesc
 from google.protobuf.descriptor_pb2 import MethodOptions
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
-from treadle.options.v1 import options_pb2, rest_pb2
+from treadle.options.v1 import cache_pb2, options_pb2, rest_pb2
 
 # Among callers: every workload of the mesh, which clients outside of it are not.
 EVERY_SERVICE = "*"
@@ -65,6 +65,9 @@ class Method:
     cookie_field: str = ""
     # Of a stream of bytes: what they are together over REST.
     media_type: str = ""
+    # Seconds for which an answer of a read is used without asking again; None when it never is. Whether others than the client may keep it.
+    max_age_s: int | None = None
+    is_shared: bool = False
 
     @property
     def takes_cookie(self) -> bool:
@@ -132,6 +135,19 @@ def _gaps(descriptor: MethodDescriptor) -> Iterator[str]:
         yield f"{descriptor.full_name}: idempotency_level is not stated"
     if "edge" in mesh.callers and not options.HasExtension(annotations_pb2.http):
         yield f"{descriptor.full_name}: clients may call it but it has no REST route"
+    yield from _cache_gaps(descriptor, options)
+
+
+def _cache_gaps(descriptor: MethodDescriptor, options: MethodOptions) -> Iterator[str]:
+    rule = options.Extensions[cache_pb2.cache]
+    if not options.HasExtension(cache_pb2.cache):
+        return
+    if not rule.HasField("max_age"):
+        yield f"{descriptor.full_name}: cache has no max_age"
+    if not options.Extensions[annotations_pb2.http].get or descriptor.server_streaming:
+        yield f"{descriptor.full_name}: only answers to GET may be kept"
+    if rule.shared and not options.Extensions[options_pb2.auth].public:
+        yield f"{descriptor.full_name}: what is not for everybody must not be shared"
 
 
 def _read(descriptor: MethodDescriptor) -> Method:
@@ -140,6 +156,7 @@ def _read(descriptor: MethodDescriptor) -> Method:
     mesh = options.Extensions[options_pb2.mesh]
     rate = options.Extensions[options_pb2.rate_limit]
     rest = options.Extensions[rest_pb2.rest]
+    cache_rule = options.Extensions[cache_pb2.cache]
     service = descriptor.containing_service
     return Method(
         full_name=f"/{service.full_name}/{descriptor.name}",
@@ -164,6 +181,8 @@ def _read(descriptor: MethodDescriptor) -> Method:
         cookie=rest.cookie,
         cookie_field=rest.cookie_field,
         media_type=rest.media_type,
+        max_age_s=cache_rule.max_age.seconds if cache_rule.HasField("max_age") else None,
+        is_shared=cache_rule.shared,
     )
 
 

@@ -134,6 +134,7 @@ async def hosted(services: Sequence[Service], settings: Settings) -> AsyncIterat
             dispatcher.end_streams_of(id)
 
         await stack.enter_async_context(listening(_bus_client(resources), revoke, bearers.missed_news))
+        await stack.enter_async_context(resources.cache_news.hearing(_bus_client(resources)))
         for service, item in zip(services, running, strict=True):
             health.watch(Watched((service.name, *item.servicers), service.needs, item.is_healthy))
         grpc_door.add(dispatcher, [handler for item in running for handler in item.grpc_handlers])
@@ -141,6 +142,7 @@ async def hosted(services: Sequence[Service], settings: Settings) -> AsyncIterat
             dispatcher,
             beside(metrics, _only_app(running)),
             max_body_bytes=settings.max_message_bytes,
+            metrics=metrics,
             cookie_life_s=settings.refresh_token_ttl_s,
         )
         http_server = HttpServer(app, sock, settings.drain_s)

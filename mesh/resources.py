@@ -1,6 +1,7 @@
 """What a service gets from its process: opened when first asked for, closed by the host after the service is down."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from copy import copy
 
@@ -10,6 +11,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from mesh.bus import Bus, open_bus
+from mesh.cache.news import CacheNews
 from mesh.clients import Clients
 from mesh.database import Database, Probe, open_database
 from mesh.identity.bearer import Bearers
@@ -36,6 +38,8 @@ class Resources:
         self.tracer: Tracer = (tracing or Tracing(0.0, None)).tracer
         # Whose a bearer token is: access token or API key.
         self.bearers = Bearers(settings.issuer, lambda: clients)
+        # What the caches of this process hear from others; see `mesh.cache.cache`.
+        self.cache_news = CacheNews()
         self._shared = _Shared(settings)
 
     def for_workload(self, workload: str) -> "Resources":
@@ -56,6 +60,15 @@ class Resources:
     def cache(self) -> "redis.Redis":
         """Valkey or Redis, answers decoded. Holds only what may be lost; raises within a second when it is away."""
         return self._shared.cache()
+
+    @property
+    def cache_bytes(self) -> "redis.Redis":
+        """The same, answers as bytes."""
+        return self._shared.cache(decode=False)
+
+    def on_close(self, close: Callable[[], Awaitable[None]]) -> None:
+        """Has `close` called when the process ends, before what was opened earlier is closed."""
+        self._shared.stack.push_async_callback(close)
 
     async def close(self) -> None:
         """Closes everything that was opened, newest first."""
@@ -87,7 +100,7 @@ class _Shared:
         self.stack.callback(self.probe.close)
         self.databases: dict[str, Database] = {}
         self.opened_bus: Bus | None = None
-        self._cache: redis.Redis | None = None
+        self._caches: dict[bool, redis.Redis] = {}
         # One each: a bus that is away must keep nobody from the database.
         self._opening_database, self._opening_bus = asyncio.Lock(), asyncio.Lock()
 
@@ -105,15 +118,15 @@ class _Shared:
                 self.stack.push_async_callback(self.opened_bus.close)
             return self.opened_bus
 
-    def cache(self) -> redis.Redis:
-        if self._cache is None:
-            self._cache = redis.Redis.from_url(
+    def cache(self, *, decode: bool = True) -> redis.Redis:
+        if decode not in self._caches:
+            self._caches[decode] = redis.Redis.from_url(
                 self.settings.cache_url.get_secret_value(),
-                decode_responses=True,
+                decode_responses=decode,
                 socket_timeout=CACHE_TIMEOUT_S,
                 socket_connect_timeout=CACHE_TIMEOUT_S,
                 # One try on a fresh connection after a server restart; callers do without the cache beyond that.
                 retry=Retry(NoBackoff(), 1),
             )
-            self.stack.push_async_callback(self._cache.aclose)
-        return self._cache
+            self.stack.push_async_callback(self._caches[decode].aclose)
+        return self._caches[decode]

@@ -13,6 +13,7 @@ from mesh.chain.errors import mapped
 from mesh.contract import Method
 from mesh.dispatch import Dispatcher, Read
 from mesh.errors import TreadleError
+from mesh.http.answers import Answer, Answers
 from mesh.http.attention import WhileClientStays
 from mesh.http.errors import RouteUnknownError, VerbNotAllowedError
 from mesh.http.requests import Body, check_media_type, headers_of, refuse_body
@@ -20,18 +21,21 @@ from mesh.http.responses import etag_of, headers_for, is_current, refuse, send_b
 from mesh.http.route import Route
 from mesh.http.routes import Match, RouteTree, variables_of
 from mesh.http.streaming import SSE, StreamResponse
+from mesh.metrics import Metrics
 
 HEALTH_PATH = b"/healthz"
 
 
-def http_door(dispatcher: Dispatcher, extra: ASGIApp | None = None, *, max_body_bytes: int, cookie_life_s: int = 0) -> ASGIApp:
+def http_door(
+    dispatcher: Dispatcher, extra: ASGIApp | None = None, *, max_body_bytes: int, metrics: Metrics | None = None, cookie_life_s: int = 0
+) -> ASGIApp:
     """The door for all methods of the dispatcher. Paths that no contract names go to `extra`, or get a JSON 404 without one.
 
     `cookie_life_s` is how long browsers keep a credential in a cookie.
 
     Raises ContractError when a route does not fit its messages.
     """
-    return HttpDoor(dispatcher, extra, max_body_bytes, cookie_life_s)
+    return HttpDoor(dispatcher, extra, max_body_bytes, Answers(metrics or Metrics()), cookie_life_s)
 
 
 def route_tree(methods: Iterable[Method], cookie_life_s: int = 0) -> RouteTree[Route]:
@@ -46,11 +50,12 @@ def route_tree(methods: Iterable[Method], cookie_life_s: int = 0) -> RouteTree[R
 class HttpDoor:
     """See `http_door`."""
 
-    def __init__(self, dispatcher: Dispatcher, extra: ASGIApp | None, max_body_bytes: int, cookie_life_s: int) -> None:
+    def __init__(self, dispatcher: Dispatcher, extra: ASGIApp | None, max_body_bytes: int, answers: Answers, cookie_life_s: int) -> None:
         """Compiles all routes."""
         self._dispatcher = dispatcher
         self._extra = extra
         self._max_body_bytes = max_body_bytes
+        self._answers = answers
         self._routes = route_tree(dispatcher.methods.values(), cookie_life_s)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -112,18 +117,21 @@ class HttpDoor:
             stream = StreamResponse(send, route.write, is_sse=is_sse, media_type=media_type)
             await stream.run(self._dispatcher, call, read, body.client_gone)
         else:
-            await self._serve_unary(route, call, read, body, send, is_head=is_head)
+            answer = self._answers.for_request(scope["raw_path"], scope["query_string"], headers.get("if-none-match"))
+            if route.is_get:
+                call.has_answer = answer.has
+            await self._serve_unary(route, call, read, body, send, answer=answer, is_head=is_head)
 
-    async def _serve_unary(self, route: Route, call: Call, read: Read, body: Body, send: Send, *, is_head: bool) -> None:
+    async def _serve_unary(self, route: Route, call: Call, read: Read, body: Body, send: Send, *, answer: Answer, is_head: bool) -> None:
         try:
             with WhileClientStays(body.client_gone) as client:
                 response = await self._dispatcher.unary(call, read)
             if client.is_gone:
                 return
-            extra = headers_for(call)
+            extra = {**route.cache_headers, **headers_for(call)}
             if route.cookie is not None:
                 response = route.cookie.hidden(response, call.metadata, extra)
-            text, is_known = _conditional(route, response, extra, call.metadata.get("if-none-match"))
+            text, is_known = _conditional(route, response, extra, answer)
         except TreadleError as error:
             extra = headers_for(call)
             if route.cookie is not None:
@@ -138,17 +146,20 @@ class HttpDoor:
                 await send_body(send, 200, text, extra, is_head=is_head)
 
 
-def _conditional(route: Route, response: Message, extra: dict[str, str], if_none_match: str | None) -> tuple[bytes, bool]:
+def _conditional(route: Route, response: Message, extra: dict[str, str], answer: Answer) -> tuple[bytes, bool]:
     """The body, and whether the client has it already. Every answer to a GET gets an entity tag; the handler's own spares the writing."""
     if not route.is_get:
         return route.write(response), False
-    if "etag" in extra and is_current(extra["etag"], if_none_match):
-        return b"", True
-    text = route.write(response)
-    if "etag" in extra:
+    own_etag = extra.get("etag")
+    if own_etag is None:
+        text = route.write(response)
+        extra["etag"] = etag_of(text)
+        return text, is_current(extra["etag"], answer.if_none_match)
+    if not answer.has(own_etag):
+        text = route.write(response)
+        answer.keep(own_etag, text)
         return text, False
-    extra["etag"] = etag_of(text)
-    return text, is_current(extra["etag"], if_none_match)
+    return answer.body or b"", answer.is_known
 
 
 def _allowed(by_verb: Mapping[str, Route]) -> list[str]:

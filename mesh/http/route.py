@@ -6,6 +6,7 @@ from uuid import UUID, uuid5
 
 from google.protobuf.message import Message
 
+from mesh.chain.auth import AUTHORIZATION
 from mesh.contract import ContractError, Method
 from mesh.errors import InvalidArgumentError, TreadleError, Violation
 from mesh.http.cookies import CredentialCookie
@@ -46,6 +47,7 @@ class Route:
         self.method = method
         self.write = _bytes_of(rule.response_body) if method.media_type else response_writer(method.response_descriptor, rule.response_body)
         self.is_get = rule.verb == "GET"
+        self.cache_headers = _cache_headers(method) if self.is_get else {}
         self.takes_body = bool(rule.body)
         self._read_body = body_reader(descriptor, rule.body)
         self._body = rule.body
@@ -82,6 +84,13 @@ class Route:
         error.message = error.message.removeprefix(prefix)
         error.violations = tuple(for_client)
         return error
+
+
+def _cache_headers(method: Method) -> Mapping[str, str]:
+    """Who may keep an answer, and for how long. What depends on the caller is kept for that caller alone."""
+    scope = "public" if method.is_shared else "private"
+    headers = {"cache-control": f"{scope}, no-cache" if method.max_age_s is None else f"{scope}, max-age={method.max_age_s}"}
+    return headers if method.is_public else {**headers, "vary": AUTHORIZATION}
 
 
 def _put_request_id(arguments: Arguments, from_header: str) -> None:

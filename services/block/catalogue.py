@@ -4,6 +4,7 @@ import hashlib
 import logging
 from dataclasses import dataclass
 
+from cachetools import LRUCache
 from treadle.block.v1.block_service_pb2 import Block as BlockMessage
 from treadle.block.v1.block_service_pb2 import BlockEffect, ListBlocksResponse
 from treadle.type.v1.json_value_pb2 import JsonValue
@@ -16,6 +17,8 @@ from services.block.sdk.policy import policy_schema
 from services.block.sdk.registry import Broken
 
 DEFAULT_PAGE_SIZE = 1000
+# Pages that are kept: everybody asks for the same few.
+MAX_PAGES = 64
 _NO_PINS = '{"type":"object","properties":{}}'
 _LOG = logging.getLogger(__name__)
 _EFFECTS = {
@@ -44,7 +47,7 @@ class Catalogue:
         found += [_broken_entry(broken.id or full_name, broken) for full_name, broken in registry.broken.items() if broken.id not in known]
         found.sort(key=lambda entry: (entry.message.name, entry.message.id))
         self._entries = {entry.message.id: entry for entry in found}
-        self._pages: dict[tuple[int, str, str], ListBlocksResponse] = {}
+        self._pages: LRUCache[tuple[int, str, str], ListBlocksResponse] = LRUCache(MAX_PAGES)
         self.etag = _tag("".join(entry.etag for entry in self._entries.values()).encode())
 
     def get(self, block_id: str) -> Entry:
@@ -57,13 +60,11 @@ class Catalogue:
     def page(self, page_size: int, page_token: str, category: str) -> ListBlocksResponse:
         """Blocks of a category (all when empty) after the token. Raises InvalidArgumentError for a token that is not ours."""
         size = page_size or DEFAULT_PAGE_SIZE
-        if page_token or category or size < len(self._entries):
-            return self._made(size, page_token, category)
-        # The whole catalogue is what everybody asks for.
-        key = (0, "", "")
-        if key not in self._pages:
-            self._pages[key] = self._made(size, "", "")
-        return self._pages[key]
+        key = min(size, len(self._entries)), page_token, category
+        page = self._pages.get(key)
+        if page is None:
+            page = self._pages[key] = self._made(*key)
+        return page
 
     def _made(self, size: int, page_token: str, category: str) -> ListBlocksResponse:
         entries = [entry for entry in self._entries.values() if not category or category in entry.message.categories]

@@ -36,9 +36,10 @@ class BlockServicer:
 
     async def list_blocks(self, request: ListBlocksRequest, call: Call) -> ListBlocksResponse:
         """A page of the catalogue."""
-        page = self._catalogue.page(request.page_size, request.page_token, request.category)
         call.response_headers["etag"] = self._catalogue.etag
-        return page
+        if call.has_answer(self._catalogue.etag):
+            return ListBlocksResponse()
+        return self._catalogue.page(request.page_size, request.page_token, request.category)
 
     async def get_block(self, request: GetBlockRequest, call: Call) -> GetBlockResponse:
         """One block."""

@@ -13,6 +13,7 @@ from services.graph.checks import Checks
 from services.graph.draft_repository import DraftRepository
 from services.graph.drafts import Condition, Draft, OutdatedError, StaleError, etag_of, revision_of
 from services.graph.errors import DraftChangedError, draft_moved_on, draft_not_found, draft_outdated
+from services.graph.kept import KeptGraphs
 from services.graph.messages import conflict_detail, content_message, draft_message, graph_of, whole_message
 from services.graph.model import Graph
 from services.graph.repository import Repository
@@ -24,9 +25,10 @@ DEFAULT_PAGE_SIZE = 50
 class DraftServicer:
     """The handlers of DraftService."""
 
-    def __init__(self, drafts: DraftRepository, graphs: Repository, blocks: BlockSource) -> None:
+    def __init__(self, drafts: DraftRepository, graphs: Repository, kept: KeptGraphs, blocks: BlockSource) -> None:
         self._drafts = drafts
         self._graphs = graphs
+        self._kept = kept
         self._checks = Checks(blocks)
 
     async def create_draft(self, request: pb.CreateDraftRequest, call: Call) -> pb.CreateDraftResponse:
@@ -79,6 +81,7 @@ class DraftServicer:
                 head = await self._drafts.publish(owner_id, draft, made)
             except OutdatedError:
                 raise await self._outdated(draft, call) from None
+        await self._kept.changed(head.id)
         call.response_headers["etag"] = head.etag
         return pb.PublishDraftResponse(graph=whole_message(head, made.document))
 

@@ -7,6 +7,7 @@ import asyncpg
 import orjson
 
 from mesh.personal_data import Piece, line
+from services.graph.kept import KeptGraphs
 
 _PAGE = 50
 _FILE = "graphs.ndjson"
@@ -21,14 +22,16 @@ SELECT graph_id, base_version, name, description, instructions, document, create
 WHERE owner_id = $1 AND graph_id > $2::uuid ORDER BY graph_id LIMIT $3
 """
 _NO_UUID = "00000000-0000-0000-0000-000000000000"
-_ERASE = ("DELETE FROM draft WHERE owner_id = $1", "DELETE FROM graph WHERE owner_id = $1")
+_ERASE_DRAFTS = "DELETE FROM draft WHERE owner_id = $1"
+_ERASE = "DELETE FROM graph WHERE owner_id = $1 RETURNING id"
 
 
 class GraphData:
     """Graphs of people."""
 
-    def __init__(self, pool: "asyncpg.Pool[Any]") -> None:
+    def __init__(self, pool: "asyncpg.Pool[Any]", kept: KeptGraphs) -> None:
         self._pool = pool
+        self._kept = kept
 
     async def export(self, user_id: str) -> AsyncIterator[Piece]:
         """All versions of all graphs, one a line, and all drafts."""
@@ -42,9 +45,10 @@ class GraphData:
             last = rows[-1]["graph_id"]
 
     async def erase(self, user_id: str) -> None:
-        """Deletes all of it."""
-        for statement in _ERASE:
-            await self._pool.execute(statement, user_id)
+        """Deletes all of it, also what is kept in caches."""
+        await self._pool.execute(_ERASE_DRAFTS, user_id)
+        for row in await self._pool.fetch(_ERASE, user_id):
+            await self._kept.deleted(str(row["id"]))
 
 
 def _piece(file: str, rows: "Sequence[asyncpg.Record]") -> Piece:

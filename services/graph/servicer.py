@@ -1,7 +1,5 @@
 """treadle.graph.v1.GraphService: from messages to the domain and back."""
 
-from collections import OrderedDict
-
 from treadle.graph.v1 import graph_service_pb2 as pb
 from treadle.type.v1.json_value_pb2 import JsonValue
 
@@ -13,26 +11,24 @@ from services.graph.checks import Checks
 from services.graph.errors import document_invalid, graph_not_found
 from services.graph.exporting import export_document
 from services.graph.importing import import_document
-from services.graph.messages import graph_of, head_message, parts_message, problem_message, report_message
+from services.graph.kept import KeptGraphs
+from services.graph.messages import graph_of, head_message, problem_message, report_message
 from services.graph.model import block_ids, parse_object
 from services.graph.repository import Repository
 from services.graph.validation import validate
 from services.graph.versions import Head, fingerprint, read_document
 
 DEFAULT_PAGE_SIZE = 50
-# Versions whose nodes and links are kept at hand; they never change.
-MAX_KEPT = 256
-MAX_KEPT_NODES = 500
 
 
 class GraphServicer:
     """The handlers of GraphService."""
 
-    def __init__(self, repository: Repository, blocks: BlockSource) -> None:
+    def __init__(self, repository: Repository, kept: KeptGraphs, blocks: BlockSource) -> None:
         self._repository = repository
+        self._kept = kept
         self._blocks = blocks
         self._checks = Checks(blocks)
-        self._kept: OrderedDict[tuple[str, int], pb.Graph] = OrderedDict()
 
     async def create_graph(self, request: pb.CreateGraphRequest, call: Call) -> pb.CreateGraphResponse:
         """Saves version 1."""
@@ -43,7 +39,10 @@ class GraphServicer:
 
     async def get_graph(self, request: pb.GetGraphRequest, call: Call) -> pb.GetGraphResponse:
         """A version, the active one when none is named."""
-        head = await self._repository.head(call.caller.user_id, request.graph_id, request.version)
+        head = await self._kept.head(call.caller.user_id, request.graph_id, request.version)
+        if call.has_answer(head.etag):
+            call.response_headers["etag"] = head.etag
+            return pb.GetGraphResponse()
         return pb.GetGraphResponse(graph=await self._full(head, call))
 
     async def list_graphs(self, request: pb.ListGraphsRequest, call: Call) -> pb.ListGraphsResponse:
@@ -61,11 +60,13 @@ class GraphServicer:
         before = read_document(await self._repository.document(owner_id, head.id, head.version))
         made = await self._checks.saveable(graph_of(request.graph), before)
         head = await self._repository.update(owner_id, head.id, made, call.metadata.get("if-match", ""))
+        await self._kept.changed(head.id)
         return pb.UpdateGraphResponse(graph=await self._full(head, call))
 
     async def delete_graph(self, request: pb.DeleteGraphRequest, call: Call) -> pb.DeleteGraphResponse:
         """Deletes a graph with all its versions."""
         await self._repository.delete(call.caller.user_id, request.graph_id)
+        await self._kept.deleted(request.graph_id)
         return pb.DeleteGraphResponse()
 
     async def list_graph_versions(self, request: pb.ListGraphVersionsRequest, call: Call) -> pb.ListGraphVersionsResponse:
@@ -82,6 +83,7 @@ class GraphServicer:
     async def activate_graph(self, request: pb.ActivateGraphRequest, call: Call) -> pb.ActivateGraphResponse:
         """Makes a version the active one."""
         head = await self._repository.activate(call.caller.user_id, request.graph_id, request.version)
+        await self._kept.changed(head.id)
         return pb.ActivateGraphResponse(graph=await self._full(head, call))
 
     async def import_graph(self, request: pb.ImportGraphRequest, call: Call) -> pb.ImportGraphResponse:
@@ -121,15 +123,6 @@ class GraphServicer:
 
     async def _full(self, head: Head, call: Call) -> pb.Graph:
         """The version with its nodes and links. Read for the caller, who has just been shown to own it."""
-        key = head.id, head.version
-        parts = self._kept.get(key)
-        if parts is None:
-            parts = parts_message(read_document(await self._repository.document(call.caller.user_id, *key)))
-            if len(parts.nodes) <= MAX_KEPT_NODES:
-                self._kept[key] = parts
-            if len(self._kept) > MAX_KEPT:
-                self._kept.popitem(last=False)
-        else:
-            self._kept.move_to_end(key)
+        parts = await self._kept.parts(call.caller.user_id, head.id, head.version)
         call.response_headers["etag"] = head.etag
         return head_message(head, parts)

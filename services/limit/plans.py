@@ -16,7 +16,7 @@ ADDRESS = "address"
 MAX_PER_SECOND = 1_000_000.0
 MAX_BURST = 10_000_000
 
-_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,63}")
 _SUBJECT = re.compile(r"user\.[0-9A-Za-z-]{1,59}|key\.[a-z0-9]{8}")
 
 
@@ -66,7 +66,7 @@ def write_plan(plan: Plan) -> bytes:
 def check_name(name: str) -> None:
     """Raises PlanError for what can be no plan's name."""
     if not _NAME.fullmatch(name):
-        raise PlanError("the name of a plan has lower-case letters, digits and dashes, a letter first, at most 32 in all")
+        raise PlanError("the name of a plan has lower-case letters, digits and dashes, a letter first, at most 64 in all")
 
 
 def check_subject(subject: str) -> None:

@@ -53,7 +53,7 @@ def test_no_number_that_is_none_gets_in() -> None:
             plan_of("small", [("read", rate)])
 
 
-@pytest.mark.parametrize("name", ["", "Big", "9", "a b", "a.b", "x" * 33, "-a"])
+@pytest.mark.parametrize("name", ["", "Big", "9", "a b", "a.b", "x" * 65, "-a"])
 def test_names_are_short_words(name: str) -> None:
     with pytest.raises(PlanError, match="name"):
         plan_of(name, [])

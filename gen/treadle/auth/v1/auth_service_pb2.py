@@ -24,11 +24,12 @@ _sym_db = _symbol_database.Default()
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
+from treadle.options.v1 import cache_pb2 as treadle_dot_options_dot_v1_dot_cache__pb2
 from treadle.options.v1 import options_pb2 as treadle_dot_options_dot_v1_dot_options__pb2
 from treadle.options.v1 import rest_pb2 as treadle_dot_options_dot_v1_dot_rest__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"treadle/auth/v1/auth_service.proto\x12\x0ftreadle.auth.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a treadle/options/v1/options.proto\x1a\x1dtreadle/options/v1/rest.proto\"\\\n\x11\x41uthenticatedUser\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n\x05\x65mail\x18\x02 \x01(\tR\x05\x65mail\x12!\n\x0c\x64isplay_name\x18\x03 \x01(\tR\x0b\x64isplayName\"\x87\x01\n\x0fRegisterRequest\x12 \n\x05\x65mail\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x18\xfe\x01`\x01R\x05\x65mail\x12&\n\x08password\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\n\x18\xc8\x01R\x08password\x12*\n\x0c\x64isplay_name\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18\x64R\x0b\x64isplayName\"\xb1\x01\n\x10RegisterResponse\x12\x36\n\x04user\x18\x01 \x01(\x0b\x32\".treadle.auth.v1.AuthenticatedUserR\x04user\x12!\n\x0c\x61\x63\x63\x65ss_token\x18\x02 \x01(\tR\x0b\x61\x63\x63\x65ssToken\x12#\n\rrefresh_token\x18\x03 \x01(\tR\x0crefreshToken\x12\x1d\n\nexpires_in\x18\x04 \x01(\x05R\texpiresIn\"X\n\x0cLoginRequest\x12 \n\x05\x65mail\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xfe\x01R\x05\x65mail\x12&\n\x08password\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xc8\x01R\x08password\"\xae\x01\n\rLoginResponse\x12\x36\n\x04user\x18\x01 \x01(\x0b\x32\".treadle.auth.v1.AuthenticatedUserR\x04user\x12!\n\x0c\x61\x63\x63\x65ss_token\x18\x02 \x01(\tR\x0b\x61\x63\x63\x65ssToken\x12#\n\rrefresh_token\x18\x03 \x01(\tR\x0crefreshToken\x12\x1d\n\nexpires_in\x18\x04 \x01(\x05R\texpiresIn\"A\n\x0eRefreshRequest\x12/\n\rrefresh_token\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x04R\x0crefreshToken\"\xb0\x01\n\x0fRefreshResponse\x12\x36\n\x04user\x18\x01 \x01(\x0b\x32\".treadle.auth.v1.AuthenticatedUserR\x04user\x12!\n\x0c\x61\x63\x63\x65ss_token\x18\x02 \x01(\tR\x0b\x61\x63\x63\x65ssToken\x12#\n\rrefresh_token\x18\x03 \x01(\tR\x0crefreshToken\x12\x1d\n\nexpires_in\x18\x04 \x01(\x05R\texpiresIn\"@\n\rLogoutRequest\x12/\n\rrefresh_token\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x04R\x0crefreshToken\"\x10\n\x0eLogoutResponse\"\x10\n\x0eGetJwksRequest\";\n\x0fGetJwksResponse\x12(\n\x04keys\x18\x01 \x03(\x0b\x32\x14.treadle.auth.v1.JwkR\x04keys\"{\n\x03Jwk\x12\x10\n\x03kty\x18\x01 \x01(\tR\x03kty\x12\x10\n\x03\x63rv\x18\x02 \x01(\tR\x03\x63rv\x12\x0c\n\x01x\x18\x03 \x01(\tR\x01x\x12\x0c\n\x01y\x18\x04 \x01(\tR\x01y\x12\x10\n\x03kid\x18\x05 \x01(\tR\x03kid\x12\x10\n\x03\x61lg\x18\x06 \x01(\tR\x03\x61lg\x12\x10\n\x03use\x18\x07 \x01(\tR\x03use2\xc8\x06\n\x0b\x41uthService\x12\xae\x01\n\x08Register\x12 .treadle.auth.v1.RegisterRequest\x1a!.treadle.auth.v1.RegisterResponse\"]\x90\x02\x00\xaa\xbb\x18\x02\x08\x01\xb2\xbb\x18\n\n\x04\x65\x64ge\x12\x02\x08\n\xba\xbb\x18\x02\x08\x04\xf2\xbb\x18 \x1a\x0ftreadle_refresh*\rrefresh_token\x82\xd3\xe4\x93\x02\x16\"\x11/v1/auth/register:\x01*\x12\xa2\x01\n\x05Login\x12\x1d.treadle.auth.v1.LoginRequest\x1a\x1e.treadle.auth.v1.LoginResponse\"Z\x90\x02\x00\xaa\xbb\x18\x02\x08\x01\xb2\xbb\x18\n\n\x04\x65\x64ge\x12\x02\x08\n\xba\xbb\x18\x02\x08\x04\xf2\xbb\x18 \x1a\x0ftreadle_refresh*\rrefresh_token\x82\xd3\xe4\x93\x02\x13\"\x0e/v1/auth/login:\x01*\x12\xaa\x01\n\x07Refresh\x12\x1f.treadle.auth.v1.RefreshRequest\x1a .treadle.auth.v1.RefreshResponse\"\\\x90\x02\x00\xaa\xbb\x18\x02\x08\x01\xb2\xbb\x18\n\n\x04\x65\x64ge\x12\x02\x08\n\xba\xbb\x18\x02\x08\x04\xf2\xbb\x18 \x1a\x0ftreadle_refresh*\rrefresh_token\x82\xd3\xe4\x93\x02\x15\"\x10/v1/auth/refresh:\x01*\x12\xa6\x01\n\x06Logout\x12\x1e.treadle.auth.v1.LogoutRequest\x1a\x1f.treadle.auth.v1.LogoutResponse\"[\x90\x02\x02\xaa\xbb\x18\x02\x08\x01\xb2\xbb\x18\n\n\x04\x65\x64ge\x12\x02\x08\n\xba\xbb\x18\x02\x08\x04\xf2\xbb\x18 \x1a\x0ftreadle_refresh*\rrefresh_token\x82\xd3\xe4\x93\x02\x14\"\x0f/v1/auth/logout:\x01*\x12\x8c\x01\n\x07GetJwks\x12\x1f.treadle.auth.v1.GetJwksRequest\x1a .treadle.auth.v1.GetJwksResponse\">\x90\x02\x01\xaa\xbb\x18\x02\x08\x01\xb2\xbb\x18\r\n\x04\x65\x64ge\n\x01*\x12\x02\x08\x05\xba\xbb\x18\x02\x08\x01\x82\xd3\xe4\x93\x02\x18\x12\x16/.well-known/jwks.jsonb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"treadle/auth/v1/auth_service.proto\x12\x0ftreadle.auth.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1etreadle/options/v1/cache.proto\x1a treadle/options/v1/options.proto\x1a\x1dtreadle/options/v1/rest.proto\"\\\n\x11\x41uthenticatedUser\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n\x05\x65mail\x18\x02 \x01(\tR\x05\x65mail\x12!\n\x0c\x64isplay_name\x18\x03 \x01(\tR\x0b\x64isplayName\"\x87\x01\n\x0fRegisterRequest\x12 \n\x05\x65mail\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x18\xfe\x01`\x01R\x05\x65mail\x12&\n\x08password\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\n\x18\xc8\x01R\x08password\x12*\n\x0c\x64isplay_name\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18\x64R\x0b\x64isplayName\"\xb1\x01\n\x10RegisterResponse\x12\x36\n\x04user\x18\x01 \x01(\x0b\x32\".treadle.auth.v1.AuthenticatedUserR\x04user\x12!\n\x0c\x61\x63\x63\x65ss_token\x18\x02 \x01(\tR\x0b\x61\x63\x63\x65ssToken\x12#\n\rrefresh_token\x18\x03 \x01(\tR\x0crefreshToken\x12\x1d\n\nexpires_in\x18\x04 \x01(\x05R\texpiresIn\"X\n\x0cLoginRequest\x12 \n\x05\x65mail\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xfe\x01R\x05\x65mail\x12&\n\x08password\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xc8\x01R\x08password\"\xae\x01\n\rLoginResponse\x12\x36\n\x04user\x18\x01 \x01(\x0b\x32\".treadle.auth.v1.AuthenticatedUserR\x04user\x12!\n\x0c\x61\x63\x63\x65ss_token\x18\x02 \x01(\tR\x0b\x61\x63\x63\x65ssToken\x12#\n\rrefresh_token\x18\x03 \x01(\tR\x0crefreshToken\x12\x1d\n\nexpires_in\x18\x04 \x01(\x05R\texpiresIn\"A\n\x0eRefreshRequest\x12/\n\rrefresh_token\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x04R\x0crefreshToken\"\xb0\x01\n\x0fRefreshResponse\x12\x36\n\x04user\x18\x01 \x01(\x0b\x32\".treadle.auth.v1.AuthenticatedUserR\x04user\x12!\n\x0c\x61\x63\x63\x65ss_token\x18\x02 \x01(\tR\x0b\x61\x63\x63\x65ssToken\x12#\n\rrefresh_token\x18\x03 \x01(\tR\x0crefreshToken\x12\x1d\n\nexpires_in\x18\x04 \x01(\x05R\texpiresIn\"@\n\rLogoutRequest\x12/\n\rrefresh_token\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x04R\x0crefreshToken\"\x10\n\x0eLogoutResponse\"\x10\n\x0eGetJwksRequest\";\n\x0fGetJwksResponse\x12(\n\x04keys\x18\x01 \x03(\x0b\x32\x14.treadle.auth.v1.JwkR\x04keys\"{\n\x03Jwk\x12\x10\n\x03kty\x18\x01 \x01(\tR\x03kty\x12\x10\n\x03\x63rv\x18\x02 \x01(\tR\x03\x63rv\x12\x0c\n\x01x\x18\x03 \x01(\tR\x01x\x12\x0c\n\x01y\x18\x04 \x01(\tR\x01y\x12\x10\n\x03kid\x18\x05 \x01(\tR\x03kid\x12\x10\n\x03\x61lg\x18\x06 \x01(\tR\x03\x61lg\x12\x10\n\x03use\x18\x07 \x01(\tR\x03use2\xd3\x06\n\x0b\x41uthService\x12\xae\x01\n\x08Register\x12 .treadle.auth.v1.RegisterRequest\x1a!.treadle.auth.v1.RegisterResponse\"]\x90\x02\x00\xaa\xbb\x18\x02\x08\x01\xb2\xbb\x18\n\n\x04\x65\x64ge\x12\x02\x08\n\xba\xbb\x18\x02\x08\x04\xf2\xbb\x18 \x1a\x0ftreadle_refresh*\rrefresh_token\x82\xd3\xe4\x93\x02\x16\"\x11/v1/auth/register:\x01*\x12\xa2\x01\n\x05Login\x12\x1d.treadle.auth.v1.LoginRequest\x1a\x1e.treadle.auth.v1.LoginResponse\"Z\x90\x02\x00\xaa\xbb\x18\x02\x08\x01\xb2\xbb\x18\n\n\x04\x65\x64ge\x12\x02\x08\n\xba\xbb\x18\x02\x08\x04\xf2\xbb\x18 \x1a\x0ftreadle_refresh*\rrefresh_token\x82\xd3\xe4\x93\x02\x13\"\x0e/v1/auth/login:\x01*\x12\xaa\x01\n\x07Refresh\x12\x1f.treadle.auth.v1.RefreshRequest\x1a .treadle.auth.v1.RefreshResponse\"\\\x90\x02\x00\xaa\xbb\x18\x02\x08\x01\xb2\xbb\x18\n\n\x04\x65\x64ge\x12\x02\x08\n\xba\xbb\x18\x02\x08\x04\xf2\xbb\x18 \x1a\x0ftreadle_refresh*\rrefresh_token\x82\xd3\xe4\x93\x02\x15\"\x10/v1/auth/refresh:\x01*\x12\xa6\x01\n\x06Logout\x12\x1e.treadle.auth.v1.LogoutRequest\x1a\x1f.treadle.auth.v1.LogoutResponse\"[\x90\x02\x02\xaa\xbb\x18\x02\x08\x01\xb2\xbb\x18\n\n\x04\x65\x64ge\x12\x02\x08\n\xba\xbb\x18\x02\x08\x04\xf2\xbb\x18 \x1a\x0ftreadle_refresh*\rrefresh_token\x82\xd3\xe4\x93\x02\x14\"\x0f/v1/auth/logout:\x01*\x12\x97\x01\n\x07GetJwks\x12\x1f.treadle.auth.v1.GetJwksRequest\x1a .treadle.auth.v1.GetJwksResponse\"I\x90\x02\x01\xaa\xbb\x18\x02\x08\x01\xb2\xbb\x18\r\n\x04\x65\x64ge\n\x01*\x12\x02\x08\x05\xba\xbb\x18\x02\x08\x01\xc2\xbc\x18\x07\n\x03\x08\xac\x02\x10\x01\x82\xd3\xe4\x93\x02\x18\x12\x16/.well-known/jwks.jsonb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -58,31 +59,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AUTHSERVICE'].methods_by_name['Logout']._loaded_options = None
   _globals['_AUTHSERVICE'].methods_by_name['Logout']._serialized_options = b'\220\002\002\252\273\030\002\010\001\262\273\030\n\n\004edge\022\002\010\n\272\273\030\002\010\004\362\273\030 \032\017treadle_refresh*\rrefresh_token\202\323\344\223\002\024\"\017/v1/auth/logout:\001*'
   _globals['_AUTHSERVICE'].methods_by_name['GetJwks']._loaded_options = None
-  _globals['_AUTHSERVICE'].methods_by_name['GetJwks']._serialized_options = b'\220\002\001\252\273\030\002\010\001\262\273\030\r\n\004edge\n\001*\022\002\010\005\272\273\030\002\010\001\202\323\344\223\002\030\022\026/.well-known/jwks.json'
-  _globals['_AUTHENTICATEDUSER']._serialized_start=179
-  _globals['_AUTHENTICATEDUSER']._serialized_end=271
-  _globals['_REGISTERREQUEST']._serialized_start=274
-  _globals['_REGISTERREQUEST']._serialized_end=409
-  _globals['_REGISTERRESPONSE']._serialized_start=412
-  _globals['_REGISTERRESPONSE']._serialized_end=589
-  _globals['_LOGINREQUEST']._serialized_start=591
-  _globals['_LOGINREQUEST']._serialized_end=679
-  _globals['_LOGINRESPONSE']._serialized_start=682
-  _globals['_LOGINRESPONSE']._serialized_end=856
-  _globals['_REFRESHREQUEST']._serialized_start=858
-  _globals['_REFRESHREQUEST']._serialized_end=923
-  _globals['_REFRESHRESPONSE']._serialized_start=926
-  _globals['_REFRESHRESPONSE']._serialized_end=1102
-  _globals['_LOGOUTREQUEST']._serialized_start=1104
-  _globals['_LOGOUTREQUEST']._serialized_end=1168
-  _globals['_LOGOUTRESPONSE']._serialized_start=1170
-  _globals['_LOGOUTRESPONSE']._serialized_end=1186
-  _globals['_GETJWKSREQUEST']._serialized_start=1188
-  _globals['_GETJWKSREQUEST']._serialized_end=1204
-  _globals['_GETJWKSRESPONSE']._serialized_start=1206
-  _globals['_GETJWKSRESPONSE']._serialized_end=1265
-  _globals['_JWK']._serialized_start=1267
-  _globals['_JWK']._serialized_end=1390
-  _globals['_AUTHSERVICE']._serialized_start=1393
-  _globals['_AUTHSERVICE']._serialized_end=2233
+  _globals['_AUTHSERVICE'].methods_by_name['GetJwks']._serialized_options = b'\220\002\001\252\273\030\002\010\001\262\273\030\r\n\004edge\n\001*\022\002\010\005\272\273\030\002\010\001\302\274\030\007\n\003\010\254\002\020\001\202\323\344\223\002\030\022\026/.well-known/jwks.json'
+  _globals['_AUTHENTICATEDUSER']._serialized_start=211
+  _globals['_AUTHENTICATEDUSER']._serialized_end=303
+  _globals['_REGISTERREQUEST']._serialized_start=306
+  _globals['_REGISTERREQUEST']._serialized_end=441
+  _globals['_REGISTERRESPONSE']._serialized_start=444
+  _globals['_REGISTERRESPONSE']._serialized_end=621
+  _globals['_LOGINREQUEST']._serialized_start=623
+  _globals['_LOGINREQUEST']._serialized_end=711
+  _globals['_LOGINRESPONSE']._serialized_start=714
+  _globals['_LOGINRESPONSE']._serialized_end=888
+  _globals['_REFRESHREQUEST']._serialized_start=890
+  _globals['_REFRESHREQUEST']._serialized_end=955
+  _globals['_REFRESHRESPONSE']._serialized_start=958
+  _globals['_REFRESHRESPONSE']._serialized_end=1134
+  _globals['_LOGOUTREQUEST']._serialized_start=1136
+  _globals['_LOGOUTREQUEST']._serialized_end=1200
+  _globals['_LOGOUTRESPONSE']._serialized_start=1202
+  _globals['_LOGOUTRESPONSE']._serialized_end=1218
+  _globals['_GETJWKSREQUEST']._serialized_start=1220
+  _globals['_GETJWKSREQUEST']._serialized_end=1236
+  _globals['_GETJWKSRESPONSE']._serialized_start=1238
+  _globals['_GETJWKSRESPONSE']._serialized_end=1297
+  _globals['_JWK']._serialized_start=1299
+  _globals['_JWK']._serialized_end=1422
+  _globals['_AUTHSERVICE']._serialized_start=1425
+  _globals['_AUTHSERVICE']._serialized_end=2276
 # @@protoc_insertion_point(module_scope)

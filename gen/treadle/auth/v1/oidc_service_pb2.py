@@ -24,11 +24,12 @@ _sym_db = _symbol_database.Default()
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
+from treadle.options.v1 import cache_pb2 as treadle_dot_options_dot_v1_dot_cache__pb2
 from treadle.options.v1 import options_pb2 as treadle_dot_options_dot_v1_dot_options__pb2
 from treadle.options.v1 import rest_pb2 as treadle_dot_options_dot_v1_dot_rest__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"treadle/auth/v1/oidc_service.proto\x12\x0ftreadle.auth.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a treadle/options/v1/options.proto\x1a\x1dtreadle/options/v1/rest.proto\"\x1a\n\x18ListOidcProvidersRequest\"9\n\x19ListOidcProvidersResponse\x12\x1c\n\tproviders\x18\x01 \x03(\tR\tproviders\">\n\x15StartOidcLoginRequest\x12%\n\x08provider\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x32R\x08provider\"f\n\x16StartOidcLoginResponse\x12+\n\x11\x61uthorization_url\x18\x01 \x01(\tR\x10\x61uthorizationUrl\x12\x1f\n\x0blogin_token\x18\x02 \x01(\tR\nloginToken\"\xae\x01\n\x16\x46inishOidcLoginRequest\x12%\n\x08provider\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x32R\x08provider\x12+\n\x0blogin_token\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xd0\x0fR\nloginToken\x12 \n\x05state\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xc8\x01R\x05state\x12\x1e\n\x04\x63ode\x18\x04 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xd0\x0fR\x04\x63ode\"\xc6\x01\n\x17\x46inishOidcLoginResponse\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x14\n\x05\x65mail\x18\x02 \x01(\tR\x05\x65mail\x12!\n\x0c\x61\x63\x63\x65ss_token\x18\x03 \x01(\tR\x0b\x61\x63\x63\x65ssToken\x12#\n\rrefresh_token\x18\x04 \x01(\tR\x0crefreshToken\x12\x1d\n\nexpires_in\x18\x05 \x01(\x05R\texpiresIn\x12\x15\n\x06is_new\x18\x06 \x01(\x08R\x05isNew2\xd3\x04\n\x0bOidcService\x12\xb1\x01\n\x11ListOidcProviders\x12).treadle.auth.v1.ListOidcProvidersRequest\x1a*.treadle.auth.v1.ListOidcProvidersResponse\"E\x90\x02\x01\xaa\xbb\x18\x02\x08\x01\xb2\xbb\x18\x13\n\x04\x65\x64ge\n\x07gateway\x12\x02\x08\x05\xba\xbb\x18\x02\x08\x01\x82\xd3\xe4\x93\x02\x19\x12\x17/v1/auth/oidc/providers\x12\xb2\x01\n\x0eStartOidcLogin\x12&.treadle.auth.v1.StartOidcLoginRequest\x1a\'.treadle.auth.v1.StartOidcLoginResponse\"O\x90\x02\x00\xaa\xbb\x18\x02\x08\x01\xb2\xbb\x18\x13\n\x04\x65\x64ge\n\x07gateway\x12\x02\x08\x0f\xba\xbb\x18\x02\x08\x04\x82\xd3\xe4\x93\x02#\"\x1e/v1/auth/oidc/{provider}:start:\x01*\x12\xda\x01\n\x0f\x46inishOidcLogin\x12\'.treadle.auth.v1.FinishOidcLoginRequest\x1a(.treadle.auth.v1.FinishOidcLoginResponse\"t\x90\x02\x00\xaa\xbb\x18\x02\x08\x01\xb2\xbb\x18\x13\n\x04\x65\x64ge\n\x07gateway\x12\x02\x08\x0f\xba\xbb\x18\x02\x08\x04\xf2\xbb\x18 \x1a\x0ftreadle_refresh*\rrefresh_token\x82\xd3\xe4\x93\x02$\"\x1f/v1/auth/oidc/{provider}:finish:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"treadle/auth/v1/oidc_service.proto\x12\x0ftreadle.auth.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1etreadle/options/v1/cache.proto\x1a treadle/options/v1/options.proto\x1a\x1dtreadle/options/v1/rest.proto\"\x1a\n\x18ListOidcProvidersRequest\"9\n\x19ListOidcProvidersResponse\x12\x1c\n\tproviders\x18\x01 \x03(\tR\tproviders\">\n\x15StartOidcLoginRequest\x12%\n\x08provider\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x32R\x08provider\"f\n\x16StartOidcLoginResponse\x12+\n\x11\x61uthorization_url\x18\x01 \x01(\tR\x10\x61uthorizationUrl\x12\x1f\n\x0blogin_token\x18\x02 \x01(\tR\nloginToken\"\xae\x01\n\x16\x46inishOidcLoginRequest\x12%\n\x08provider\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x32R\x08provider\x12+\n\x0blogin_token\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xd0\x0fR\nloginToken\x12 \n\x05state\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xc8\x01R\x05state\x12\x1e\n\x04\x63ode\x18\x04 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xd0\x0fR\x04\x63ode\"\xc6\x01\n\x17\x46inishOidcLoginResponse\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x14\n\x05\x65mail\x18\x02 \x01(\tR\x05\x65mail\x12!\n\x0c\x61\x63\x63\x65ss_token\x18\x03 \x01(\tR\x0b\x61\x63\x63\x65ssToken\x12#\n\rrefresh_token\x18\x04 \x01(\tR\x0crefreshToken\x12\x1d\n\nexpires_in\x18\x05 \x01(\x05R\texpiresIn\x12\x15\n\x06is_new\x18\x06 \x01(\x08R\x05isNew2\xdd\x04\n\x0bOidcService\x12\xbb\x01\n\x11ListOidcProviders\x12).treadle.auth.v1.ListOidcProvidersRequest\x1a*.treadle.auth.v1.ListOidcProvidersResponse\"O\x90\x02\x01\xaa\xbb\x18\x02\x08\x01\xb2\xbb\x18\x13\n\x04\x65\x64ge\n\x07gateway\x12\x02\x08\x05\xba\xbb\x18\x02\x08\x01\xc2\xbc\x18\x06\n\x02\x08<\x10\x01\x82\xd3\xe4\x93\x02\x19\x12\x17/v1/auth/oidc/providers\x12\xb2\x01\n\x0eStartOidcLogin\x12&.treadle.auth.v1.StartOidcLoginRequest\x1a\'.treadle.auth.v1.StartOidcLoginResponse\"O\x90\x02\x00\xaa\xbb\x18\x02\x08\x01\xb2\xbb\x18\x13\n\x04\x65\x64ge\n\x07gateway\x12\x02\x08\x0f\xba\xbb\x18\x02\x08\x04\x82\xd3\xe4\x93\x02#\"\x1e/v1/auth/oidc/{provider}:start:\x01*\x12\xda\x01\n\x0f\x46inishOidcLogin\x12\'.treadle.auth.v1.FinishOidcLoginRequest\x1a(.treadle.auth.v1.FinishOidcLoginResponse\"t\x90\x02\x00\xaa\xbb\x18\x02\x08\x01\xb2\xbb\x18\x13\n\x04\x65\x64ge\n\x07gateway\x12\x02\x08\x0f\xba\xbb\x18\x02\x08\x04\xf2\xbb\x18 \x1a\x0ftreadle_refresh*\rrefresh_token\x82\xd3\xe4\x93\x02$\"\x1f/v1/auth/oidc/{provider}:finish:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -46,23 +47,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FINISHOIDCLOGINREQUEST'].fields_by_name['code']._loaded_options = None
   _globals['_FINISHOIDCLOGINREQUEST'].fields_by_name['code']._serialized_options = b'\272H\007r\005\020\001\030\320\017'
   _globals['_OIDCSERVICE'].methods_by_name['ListOidcProviders']._loaded_options = None
-  _globals['_OIDCSERVICE'].methods_by_name['ListOidcProviders']._serialized_options = b'\220\002\001\252\273\030\002\010\001\262\273\030\023\n\004edge\n\007gateway\022\002\010\005\272\273\030\002\010\001\202\323\344\223\002\031\022\027/v1/auth/oidc/providers'
+  _globals['_OIDCSERVICE'].methods_by_name['ListOidcProviders']._serialized_options = b'\220\002\001\252\273\030\002\010\001\262\273\030\023\n\004edge\n\007gateway\022\002\010\005\272\273\030\002\010\001\302\274\030\006\n\002\010<\020\001\202\323\344\223\002\031\022\027/v1/auth/oidc/providers'
   _globals['_OIDCSERVICE'].methods_by_name['StartOidcLogin']._loaded_options = None
   _globals['_OIDCSERVICE'].methods_by_name['StartOidcLogin']._serialized_options = b'\220\002\000\252\273\030\002\010\001\262\273\030\023\n\004edge\n\007gateway\022\002\010\017\272\273\030\002\010\004\202\323\344\223\002#\"\036/v1/auth/oidc/{provider}:start:\001*'
   _globals['_OIDCSERVICE'].methods_by_name['FinishOidcLogin']._loaded_options = None
   _globals['_OIDCSERVICE'].methods_by_name['FinishOidcLogin']._serialized_options = b'\220\002\000\252\273\030\002\010\001\262\273\030\023\n\004edge\n\007gateway\022\002\010\017\272\273\030\002\010\004\362\273\030 \032\017treadle_refresh*\rrefresh_token\202\323\344\223\002$\"\037/v1/auth/oidc/{provider}:finish:\001*'
-  _globals['_LISTOIDCPROVIDERSREQUEST']._serialized_start=179
-  _globals['_LISTOIDCPROVIDERSREQUEST']._serialized_end=205
-  _globals['_LISTOIDCPROVIDERSRESPONSE']._serialized_start=207
-  _globals['_LISTOIDCPROVIDERSRESPONSE']._serialized_end=264
-  _globals['_STARTOIDCLOGINREQUEST']._serialized_start=266
-  _globals['_STARTOIDCLOGINREQUEST']._serialized_end=328
-  _globals['_STARTOIDCLOGINRESPONSE']._serialized_start=330
-  _globals['_STARTOIDCLOGINRESPONSE']._serialized_end=432
-  _globals['_FINISHOIDCLOGINREQUEST']._serialized_start=435
-  _globals['_FINISHOIDCLOGINREQUEST']._serialized_end=609
-  _globals['_FINISHOIDCLOGINRESPONSE']._serialized_start=612
-  _globals['_FINISHOIDCLOGINRESPONSE']._serialized_end=810
-  _globals['_OIDCSERVICE']._serialized_start=813
-  _globals['_OIDCSERVICE']._serialized_end=1408
+  _globals['_LISTOIDCPROVIDERSREQUEST']._serialized_start=211
+  _globals['_LISTOIDCPROVIDERSREQUEST']._serialized_end=237
+  _globals['_LISTOIDCPROVIDERSRESPONSE']._serialized_start=239
+  _globals['_LISTOIDCPROVIDERSRESPONSE']._serialized_end=296
+  _globals['_STARTOIDCLOGINREQUEST']._serialized_start=298
+  _globals['_STARTOIDCLOGINREQUEST']._serialized_end=360
+  _globals['_STARTOIDCLOGINRESPONSE']._serialized_start=362
+  _globals['_STARTOIDCLOGINRESPONSE']._serialized_end=464
+  _globals['_FINISHOIDCLOGINREQUEST']._serialized_start=467
+  _globals['_FINISHOIDCLOGINREQUEST']._serialized_end=641
+  _globals['_FINISHOIDCLOGINRESPONSE']._serialized_start=644
+  _globals['_FINISHOIDCLOGINRESPONSE']._serialized_end=842
+  _globals['_OIDCSERVICE']._serialized_start=845
+  _globals['_OIDCSERVICE']._serialized_end=1450
 # @@protoc_insertion_point(module_scope)
