@@ -56,7 +56,7 @@ class Call:
     response: Message | None = None
     # What the call turned out to be about, where its messages do not say it; for the audit log (see `note_about`).
     about: Mapping[str, str] | None = None
-    # Headers for the response, such as `etag`; both doors send them (as initial metadata over gRPC).
+    # Headers for the response, such as `etag`; both doors send them (over gRPC as trailing metadata, of streams as initial ones).
     response_headers: dict[str, str] = field(default_factory=dict)
     # Whether the answer with this entity tag, which must be in `response_headers` then, is at hand already: what the handler returns does
     # not count then, so it need not be made.

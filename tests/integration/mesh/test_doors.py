@@ -76,7 +76,7 @@ async def test_a_call_with_a_token_reaches_its_handler(mesh: Mesh, local: Settin
     call = UserServiceStub(channel).GetMe(GetMeRequest(), metadata=bearer(mesh.auth.token(local)))
     answer = await call
     assert (answer.user.id, answer.user.display_name) == ("u1", "edge")
-    headers: Any = await call.initial_metadata()
+    headers: Any = await call.trailing_metadata()
     assert dict(headers)["etag"] == '"1"'
 
 
