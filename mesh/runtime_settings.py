@@ -13,7 +13,7 @@ from nats.js.api import KeyValueConfig, StorageType
 from nats.js.kv import KeyValue
 
 from mesh.bus import Bus
-from mesh.errors import UnavailableError
+from mesh.errors import EtagMismatchError, UnavailableError
 from mesh.logs import get_logger
 
 BUCKET = "treadle-settings"
@@ -38,10 +38,31 @@ class RuntimeSettings:
         self._connect = connect
         self._prefix = prefix
 
-    async def put(self, key: str, value: bytes) -> None:
-        """Sets a key. Raises UnavailableError while the bus is away."""
+    async def get(self, key: str) -> tuple[bytes, int]:
+        """The value of a key and its revision; empty and 0 when it is not there. Raises UnavailableError while the bus is away."""
         with _reachable():
-            await (await self._bucket()).put(self._prefix + key, value)
+            try:
+                entry = await (await self._bucket()).get(self._prefix + key)
+            except nats.js.errors.KeyDeletedError as error:
+                return b"", error.entry.revision or 0
+            except nats.js.errors.KeyNotFoundError:
+                return b"", 0
+        return entry.value or b"", entry.revision or 0
+
+    async def put(self, key: str, value: bytes, revision: int | None = None) -> None:
+        """Sets a key; with a revision only as long as that is its last one.
+
+        Raises EtagMismatchError when it is not, UnavailableError while the bus is away.
+        """
+        with _reachable():
+            bucket = await self._bucket()
+            if revision is None:
+                await bucket.put(self._prefix + key, value)
+                return
+            try:
+                await bucket.update(self._prefix + key, value, last=revision)
+            except nats.js.errors.KeyWrongLastSequenceError:
+                raise EtagMismatchError("The setting has changed since it was read.", metadata={"key": self._prefix + key}) from None
 
     async def delete(self, key: str) -> None:
         """Removes a key, also one that is not there. Raises UnavailableError while the bus is away."""

@@ -83,7 +83,7 @@ def assign(subject: Subject, plan: PlanName, home: Home = NO_HOME) -> None:
     """Gives a user or an API key a plan."""
     import json
 
-    _call(home, "PUT", f"{_ASSIGNMENTS}/{quote(subject, safe='')}", json.dumps({"plan": plan}))
+    _call(home, "POST", f"{_PLANS}/{quote(plan, safe='')}:assign", json.dumps({"subject": subject}))
 
 
 def unassign(subject: Subject, home: Home = NO_HOME) -> None:

@@ -126,7 +126,7 @@ class Admin:
         await until(counts)
 
     async def assign(self, subject: str, plan: str) -> httpx.Response:
-        return await self._client.put(f"/v1/limits/assignments/{subject}", json={"plan": plan}, headers=self._headers)
+        return await self._client.post(f"{PLANS}/{plan}:assign", json={"subject": subject}, headers=self._headers)
 
     async def listed(self) -> dict[str, list[dict[str, object]]]:
         answer: dict[str, list[dict[str, object]]] = (await self._client.get(PLANS, headers=self._headers)).json()
@@ -322,6 +322,28 @@ async def test_a_plan_that_makes_no_sense_is_refused(client: httpx.AsyncClient, 
     answer = await client.put(f"{PLANS}/default", json={"limits": limits}, headers=someone.headers)
     assert answer.status_code == 400
     assert (await client.put(f"{PLANS}/Bad.Name", json={}, headers=someone.headers)).status_code == 400
+
+
+async def test_a_plan_is_changed_only_as_it_was_seen(host: Host, client: httpx.AsyncClient, admin: Admin, someone: Someone) -> None:
+    name = f"p-{uuid7()}"
+    made = await client.put(f"{PLANS}/{name}", json={"limits": []}, headers=someone.headers)
+    limits = {"limits": [{"class": "RATE_CLASS_READ", "per_second": 5, "burst": 5}]}
+    stale = await client.put(f"{PLANS}/{name}", json=limits, headers={**someone.headers, "if-match": '"other"'})
+    assert (stale.status_code, stale.json()["details"][0]["reason"]) == (412, "ETAG_MISMATCH")
+    changed = await client.put(f"{PLANS}/{name}", json=limits, headers={**someone.headers, "if-match": made.headers["etag"]})
+    assert changed.status_code == 200
+    again = await client.put(f"{PLANS}/{name}", json=limits, headers={**someone.headers, "if-match": made.headers["etag"]})
+    assert again.status_code == 412
+
+    async def is_shown() -> bool:
+        shown = await client.get(f"{PLANS}/{name}", headers=someone.headers)
+        return bool(shown.headers.get("etag") == changed.headers["etag"])
+
+    await until(is_shown)
+    built_in = await client.get(f"{PLANS}/default", headers=someone.headers)
+    same = await client.put(f"{PLANS}/default", json={}, headers={**someone.headers, "if-match": built_in.headers["etag"]})
+    assert same.status_code == 200
+    assert (await client.get(f"{PLANS}/none", headers=someone.headers)).status_code == 404
 
 
 async def test_plans_are_for_administrators(client: httpx.AsyncClient, mesh: Mesh, local: Settings) -> None:

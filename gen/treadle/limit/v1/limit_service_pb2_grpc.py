@@ -42,6 +42,11 @@ class LimitServiceStub:
                 request_serializer=treadle_dot_limit_dot_v1_dot_limit__service__pb2.ListPlansRequest.SerializeToString,
                 response_deserializer=treadle_dot_limit_dot_v1_dot_limit__service__pb2.ListPlansResponse.FromString,
                 _registered_method=True)
+        self.GetPlan = channel.unary_unary(
+                '/treadle.limit.v1.LimitService/GetPlan',
+                request_serializer=treadle_dot_limit_dot_v1_dot_limit__service__pb2.GetPlanRequest.SerializeToString,
+                response_deserializer=treadle_dot_limit_dot_v1_dot_limit__service__pb2.GetPlanResponse.FromString,
+                _registered_method=True)
         self.UpdatePlan = channel.unary_unary(
                 '/treadle.limit.v1.LimitService/UpdatePlan',
                 request_serializer=treadle_dot_limit_dot_v1_dot_limit__service__pb2.UpdatePlanRequest.SerializeToString,
@@ -82,9 +87,16 @@ class LimitServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetPlan(self, request, context):
+        """Returns a plan as it counts. Errors: NOT_FOUND (PLAN_NOT_FOUND).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def UpdatePlan(self, request, context):
         """Changes a plan or makes one. Classes that it leaves out have the limits of the built-in plan.
-        Errors: INVALID_ARGUMENT (PLAN_INVALID), UNAVAILABLE with RetryInfo while the settings are away.
+        Errors: INVALID_ARGUMENT (PLAN_INVALID), ABORTED (ETAG_MISMATCH), UNAVAILABLE with RetryInfo while the settings are away.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -127,6 +139,11 @@ def add_LimitServiceServicer_to_server(servicer, server):
                     servicer.ListPlans,
                     request_deserializer=treadle_dot_limit_dot_v1_dot_limit__service__pb2.ListPlansRequest.FromString,
                     response_serializer=treadle_dot_limit_dot_v1_dot_limit__service__pb2.ListPlansResponse.SerializeToString,
+            ),
+            'GetPlan': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPlan,
+                    request_deserializer=treadle_dot_limit_dot_v1_dot_limit__service__pb2.GetPlanRequest.FromString,
+                    response_serializer=treadle_dot_limit_dot_v1_dot_limit__service__pb2.GetPlanResponse.SerializeToString,
             ),
             'UpdatePlan': grpc.unary_unary_rpc_method_handler(
                     servicer.UpdatePlan,
@@ -184,6 +201,33 @@ class LimitService:
             '/treadle.limit.v1.LimitService/ListPlans',
             treadle_dot_limit_dot_v1_dot_limit__service__pb2.ListPlansRequest.SerializeToString,
             treadle_dot_limit_dot_v1_dot_limit__service__pb2.ListPlansResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPlan(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/treadle.limit.v1.LimitService/GetPlan',
+            treadle_dot_limit_dot_v1_dot_limit__service__pb2.GetPlanRequest.SerializeToString,
+            treadle_dot_limit_dot_v1_dot_limit__service__pb2.GetPlanResponse.FromString,
             options,
             channel_credentials,
             insecure,

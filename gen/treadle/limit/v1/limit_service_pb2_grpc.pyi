@@ -38,9 +38,11 @@ class LimitServiceStub:
     def __new__(cls, channel: _aio.Channel) -> LimitServiceAsyncStub: ...
     ListPlans: _grpc.UnaryUnaryMultiCallable[_limit_service_pb2.ListPlansRequest, _limit_service_pb2.ListPlansResponse]
     """Lists the plans by name, and what the settings bucket holds that makes no sense and is therefore not in force."""
+    GetPlan: _grpc.UnaryUnaryMultiCallable[_limit_service_pb2.GetPlanRequest, _limit_service_pb2.GetPlanResponse]
+    """Returns a plan as it counts. Errors: NOT_FOUND (PLAN_NOT_FOUND)."""
     UpdatePlan: _grpc.UnaryUnaryMultiCallable[_limit_service_pb2.UpdatePlanRequest, _limit_service_pb2.UpdatePlanResponse]
     """Changes a plan or makes one. Classes that it leaves out have the limits of the built-in plan.
-    Errors: INVALID_ARGUMENT (PLAN_INVALID), UNAVAILABLE with RetryInfo while the settings are away.
+    Errors: INVALID_ARGUMENT (PLAN_INVALID), ABORTED (ETAG_MISMATCH), UNAVAILABLE with RetryInfo while the settings are away.
     """
     DeletePlan: _grpc.UnaryUnaryMultiCallable[_limit_service_pb2.DeletePlanRequest, _limit_service_pb2.DeletePlanResponse]
     """Deletes a plan; a built-in one is again as it was shipped. Those who have a deleted plan get `default`.
@@ -65,9 +67,11 @@ class LimitServiceAsyncStub(LimitServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListPlans: _aio.UnaryUnaryMultiCallable[_limit_service_pb2.ListPlansRequest, _limit_service_pb2.ListPlansResponse]  # type: ignore[assignment]
     """Lists the plans by name, and what the settings bucket holds that makes no sense and is therefore not in force."""
+    GetPlan: _aio.UnaryUnaryMultiCallable[_limit_service_pb2.GetPlanRequest, _limit_service_pb2.GetPlanResponse]  # type: ignore[assignment]
+    """Returns a plan as it counts. Errors: NOT_FOUND (PLAN_NOT_FOUND)."""
     UpdatePlan: _aio.UnaryUnaryMultiCallable[_limit_service_pb2.UpdatePlanRequest, _limit_service_pb2.UpdatePlanResponse]  # type: ignore[assignment]
     """Changes a plan or makes one. Classes that it leaves out have the limits of the built-in plan.
-    Errors: INVALID_ARGUMENT (PLAN_INVALID), UNAVAILABLE with RetryInfo while the settings are away.
+    Errors: INVALID_ARGUMENT (PLAN_INVALID), ABORTED (ETAG_MISMATCH), UNAVAILABLE with RetryInfo while the settings are away.
     """
     DeletePlan: _aio.UnaryUnaryMultiCallable[_limit_service_pb2.DeletePlanRequest, _limit_service_pb2.DeletePlanResponse]  # type: ignore[assignment]
     """Deletes a plan; a built-in one is again as it was shipped. Those who have a deleted plan get `default`.
@@ -97,13 +101,21 @@ class LimitServiceServicer(metaclass=_abc_1.ABCMeta):
         """Lists the plans by name, and what the settings bucket holds that makes no sense and is therefore not in force."""
 
     @_abc_1.abstractmethod
+    def GetPlan(
+        self,
+        request: _limit_service_pb2.GetPlanRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_limit_service_pb2.GetPlanResponse, _abc.Awaitable[_limit_service_pb2.GetPlanResponse]]:
+        """Returns a plan as it counts. Errors: NOT_FOUND (PLAN_NOT_FOUND)."""
+
+    @_abc_1.abstractmethod
     def UpdatePlan(
         self,
         request: _limit_service_pb2.UpdatePlanRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_limit_service_pb2.UpdatePlanResponse, _abc.Awaitable[_limit_service_pb2.UpdatePlanResponse]]:
         """Changes a plan or makes one. Classes that it leaves out have the limits of the built-in plan.
-        Errors: INVALID_ARGUMENT (PLAN_INVALID), UNAVAILABLE with RetryInfo while the settings are away.
+        Errors: INVALID_ARGUMENT (PLAN_INVALID), ABORTED (ETAG_MISMATCH), UNAVAILABLE with RetryInfo while the settings are away.
         """
 
     @_abc_1.abstractmethod
