@@ -1,6 +1,6 @@
 """The gRPC door: `grpc.aio` handlers made from the contracts, one dispatcher behind them; health and reflection beside."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, TypeAlias
 
@@ -53,12 +53,9 @@ class GrpcDoor:
 
     def add(self, dispatcher: Dispatcher, others: "Sequence[grpc.GenericRpcHandler[Any, Any]]" = ()) -> None:
         """Serves the dispatcher's methods, and `others` as they are."""
-        by_service: dict[str, dict[str, grpc.RpcMethodHandler[Any, Any]]] = {}
-        for method in dispatcher.methods.values():
-            by_service.setdefault(method.service, {})[method.name] = _handler(dispatcher, method, self._max_bytes)
-        handlers = [grpc.method_handlers_generic_handler(service, found) for service, found in by_service.items()]
+        handlers = {method.full_name: _handler(dispatcher, method, self._max_bytes) for method in dispatcher.methods.values()}
         # Asked in order: what nobody before it knows is unknown.
-        self._server.add_generic_rpc_handlers((*handlers, *others, _Unknown()))
+        self._server.add_generic_rpc_handlers((_Known(handlers), *others, _Unknown()))
 
     async def start(self) -> None:
         """Takes calls from now on."""
@@ -70,6 +67,16 @@ class GrpcDoor:
 
 
 # Generic for the type checker only.
+class _Known(grpc.GenericRpcHandler):  # type: ignore[type-arg]
+    """The methods of all services together: one for each service would be asked in turn, with each call."""
+
+    def __init__(self, handlers: "Mapping[str, grpc.RpcMethodHandler[Any, Any]]") -> None:
+        self._handlers = handlers
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any] | None":
+        return self._handlers.get(handler_call_details.method)
+
+
 class _Unknown(grpc.GenericRpcHandler):  # type: ignore[type-arg]
     """Refuses in our words what no service here knows."""
 

@@ -85,7 +85,8 @@ function envoy_on_request(handle)
   end
   -- This request asks the service. The filter behind this one makes its descriptors of these.
   state:set(NAMESPACE, "class", class)
-  state:set(NAMESPACE, "lease", tostring(next_lease(known, now)))
+  -- Those who cannot wait for the one that asks already are only counted.
+  state:set(NAMESPACE, "lease", tostring(now < known.asking_until and 0 or next_lease(known, now)))
   state:set(NAMESPACE, "at", now)
   if user then state:set(NAMESPACE, "user", user) elseif key then state:set(NAMESPACE, "key", key) end
   known.asking_until = now + ASKING_MS

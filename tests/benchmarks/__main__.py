@@ -14,7 +14,7 @@ from typing import Any
 
 from mesh.cli import usage
 from mesh.local.state import StackState, read_state
-from tests.benchmarks import sockets
+from tests.benchmarks import grpc_edge, sockets
 from tests.benchmarks.http_load import HttpLoad
 
 EXAMPLES = Path(__file__).parents[2] / "deploy" / "examples"
@@ -89,6 +89,8 @@ class Stack:
             results["http"] = [load.run() for load in self._http_loads() for _ in range(repeat)]
         if not only or "sockets" in only:
             results["sockets"] = asyncio.run(sockets.measure(self.home, sockets.CONNECTIONS, sockets.EVENTS_PER_S, sockets.DURATION_S))
+        if not only or "grpc" in only:
+            results["grpc"] = self._grpc()
         return {"machine": {"cpu_count": os.cpu_count(), "python": platform.python_version()}, "results": results}
 
     def _growth(self, points: list[str], repeat: int) -> list[dict[str, Any]]:
@@ -103,6 +105,11 @@ class Stack:
             raise RuntimeError("the stack has gone")
         return state
 
+    def _grpc(self) -> dict[str, Any]:
+        state = self._state()
+        pid = next(item.pid for item in state.processes if item.name == "services")
+        return grpc_edge.measure(self.home, state.grpc_target, self.treadle("token").strip(), pid)
+
     def _http_loads(self) -> list[HttpLoad]:
         edge = json.loads(self.treadle("status", "--json"))["edge_url"]
         token = self.treadle("token").strip()
@@ -111,6 +118,8 @@ class Stack:
             HttpLoad("get_catalogue", f"{edge}/v1/blocks?page_size=20", token),
             HttpLoad("get_catalogue_whole", f"{edge}/v1/blocks", token),
             HttpLoad("get_graph", f"{edge}/v1/graphs/{graph}", token),
+            HttpLoad("get_keys", f"{edge}/.well-known/jwks.json", token),
+            HttpLoad("post_execution", f"{edge}/v1/executions", token, body=json.dumps({"graph_id": graph, "inputs": {"Name": "Ada"}})),
         ]
 
 

@@ -54,7 +54,7 @@ async def _once(target: str, metadata: tuple[tuple[str, str], ...]) -> bytes:
 
 
 def _call(channel: grpc.aio.Channel) -> Any:
-    return channel.unary_unary(METHOD)
+    return channel.unary_unary(METHOD, request_serializer=bytes, response_deserializer=bytes)
 
 
 async def _compare(sides: dict[str, tuple[int, psutil.Process]], metadata: tuple[tuple[str, str], ...]) -> Json:

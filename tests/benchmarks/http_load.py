@@ -3,9 +3,14 @@
 import re
 import shutil
 import subprocess
+import tempfile
 from dataclasses import dataclass
 from typing import Any
 
+_POST = """
+wrk.method, wrk.body = "POST", [==[{body}]==]
+wrk.headers["content-type"] = "application/json"
+"""
 _UNITS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
 _PERCENTILE = re.compile(r"^\s+(50|99)%\s+([\d.]+)(us|ms|s)$", re.MULTILINE)
 _RATE = re.compile(r"^Requests/sec:\s+([\d.]+)$", re.MULTILINE)
@@ -14,13 +19,14 @@ _REFUSED = re.compile(r"Non-2xx or 3xx responses: (\d+)")
 
 @dataclass(frozen=True, slots=True)
 class HttpLoad:
-    """GETs of one URL over kept connections for a bounded time."""
+    """Requests to one URL over kept connections for a bounded time: GETs, or POSTs when there is a body, which is JSON."""
 
     name: str
     url: str
     token: str
     connections: int = 16
     duration_s: int = 5
+    body: str = ""
 
     def run(self) -> dict[str, Any]:
         """`{"name", "requests_per_s", "latency_ms": {"p50", "p99"}, "failed"}`, or the reason why it was not measured."""
@@ -36,7 +42,12 @@ class HttpLoad:
             "-H",
             f"authorization: Bearer {self.token}",
         ]
-        text = subprocess.run([*command, self.url], check=True, stdout=subprocess.PIPE, text=True).stdout
+        with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
+            if self.body:
+                script.write(_POST.format(body=self.body))
+                script.flush()
+                command += ["-s", script.name]
+            text = subprocess.run([*command, self.url], check=True, stdout=subprocess.PIPE, text=True).stdout
         return {"name": self.name, **read_report(text)}
 
 

@@ -3,19 +3,23 @@
 import json
 import re
 import subprocess
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mesh.contract import methods
 from mesh.edge.browsers import CSRF
 from mesh.edge.config import edge_config
+from mesh.edge.limits import NAMESPACE
 from mesh.edge.replies import replies
 from mesh.edge.routes import NO_BUFFER, all_routes, path_matcher
 from mesh.edge.targets import Doors, EdgeTargets
 from mesh.http.errors import http_status
 from mesh.local import envoy
+from mesh.rates import BUILT_IN
 
 DOORS = Doors(grpc="127.0.0.1:7001", http="127.0.0.1:7002")
 
@@ -98,6 +102,28 @@ def test_sockets_are_not_collected_before_they_are_passed_on() -> None:
     routes = [route for route in all_routes(methods()) if route["match"].get("path") in {"/v1/ws", "/graphql"}]
     assert [route["match"].get("headers", [{}])[0].get("name") for route in routes] == [None, "upgrade"]
     assert all(route["typed_per_filter_config"] == NO_BUFFER for route in routes)
+
+
+def test_each_route_counts_in_the_class_of_its_contract() -> None:
+    for method in methods().values():
+        if "edge" in method.callers and method.http:
+            assert classes_of(first_match(method.full_name, is_grpc=True)) == {"POST": method.rate_class}
+            found = classes_of(first_match(re.sub(r"\{[^}]*\}", "some-id", method.http.path)))
+            assert found[method.http.verb] == method.rate_class
+            assert method.http.verb != "GET" or found["HEAD"] == method.rate_class
+
+
+def test_whatever_leads_anywhere_is_counted() -> None:
+    for route in all_routes(methods()):
+        is_preflight = any(header["name"] == "access-control-request-method" for header in route["match"].get("headers", ()))
+        assert is_preflight or "direct_response" in route or set(classes_of(route).values()) <= set(BUILT_IN), route
+        assert is_preflight or "direct_response" in route or classes_of(route), route
+    assert classes_of(first_match("/v1/ws")) == {"GET": "stream"}
+
+
+def classes_of(route: Mapping[str, Any]) -> dict[str, str]:
+    found: dict[str, str] = route.get("metadata", {}).get("filter_metadata", {}).get(NAMESPACE, {})
+    return found
 
 
 def test_streams_have_no_limit_of_time_or_silence() -> None:
