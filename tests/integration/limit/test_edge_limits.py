@@ -239,6 +239,13 @@ async def test_strangers_are_counted_by_their_address(client: httpx.AsyncClient,
     assert statuses(await calls(client, there, 4, KEYS)) == [200] * 3 + [429]
 
 
+async def test_sockets_are_counted_when_they_are_opened(client: httpx.AsyncClient, admin: Admin) -> None:
+    await admin.set("address", {"stream": (0.1, 2)})
+    headers = {"x-forwarded-for": new_address(), "connection": "upgrade", "upgrade": "websocket"}
+    headers |= {"sec-websocket-version": "13", "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ=="}
+    assert [status == 429 for status in statuses(await calls(client, headers, 3, "/v1/ws"))] == [False, False, True]
+
+
 async def test_addresses_of_one_ipv6_network_are_one(client: httpx.AsyncClient, admin: Admin) -> None:
     await admin.set("address", {"read": (0.1, 3)})
     network = f"2001:db8:{secrets.randbelow(65535):x}:{secrets.randbelow(65535):x}"
