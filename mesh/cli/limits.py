@@ -96,7 +96,7 @@ def _read(text: str) -> dict[str, Any]:
     rate, _, burst = limit.partition(":")
     calls, _, unit = rate.partition("/")
     try:
-        return {"class": _PREFIX + name.upper(), "per_second": float(calls) / _SECONDS[unit], "burst": int(burst)}
+        return {"rate_class": _PREFIX + name.upper(), "per_second": float(calls) / _SECONDS[unit], "burst": int(burst)}
     except (ValueError, KeyError):
         raise CliError(f"{text}: write CLASS=CALLS/s:BURST, such as execute=10/s:100 or auth=30/m:10", Exit.BAD_INPUT) from None
 
@@ -106,7 +106,7 @@ def _shown(limit: dict[str, Any]) -> str:
     for wider in ("m", "h"):
         if rate < 1:
             rate, unit = limit["per_second"] * _SECONDS[wider], wider
-    return f"{limit['class'].removeprefix(_PREFIX).lower()}={rate:g}/{unit}:{limit['burst']}"
+    return f"{limit['rate_class'].removeprefix(_PREFIX).lower()}={rate:g}/{unit}:{limit['burst']}"
 
 
 def _call(home: Any, verb: str, path: str, body: str | None = None) -> Any:

@@ -43,7 +43,7 @@ class LimitServicer:
 
     async def update_plan(self, request: pb.UpdatePlanRequest, call: Call) -> pb.UpdatePlanResponse:
         """Changes a plan or makes it."""
-        rates = [(_class_name(getattr(item, "class")), Rate(item.per_second, item.burst)) for item in request.plan.limits]
+        rates = [(_class_name(item.rate_class), Rate(item.per_second, item.burst)) for item in request.plan.limits]
         try:
             plan = plan_of(request.name, rates)
         except PlanError as error:
@@ -121,6 +121,5 @@ def _class_name(number: RateClass.ValueType) -> str:
 def _message(plan: Plan) -> pb.Plan:
     message = pb.Plan(name=plan.name, is_built_in=plan.name in BUILT_IN_PLANS)
     for name, rate in plan.rates.items():
-        limit = message.limits.add(per_second=rate.per_second, burst=rate.burst)
-        setattr(limit, "class", RateClass.Value(_CLASS_PREFIX + name.upper()))
+        message.limits.add(rate_class=RateClass.Value(_CLASS_PREFIX + name.upper()), per_second=rate.per_second, burst=rate.burst)
     return message

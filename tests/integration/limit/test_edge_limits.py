@@ -116,7 +116,7 @@ class Admin:
         self._headers = headers
 
     async def set(self, plan: str, limits: dict[str, tuple[float, int]]) -> None:
-        listed = [{"class": f"RATE_CLASS_{name.upper()}", "per_second": rate, "burst": burst} for name, (rate, burst) in limits.items()]
+        listed = [{"rate_class": f"RATE_CLASS_{it.upper()}", "per_second": rate, "burst": burst} for it, (rate, burst) in limits.items()]
         answer = await self._client.put(f"{PLANS}/{plan}", json={"limits": listed}, headers=self._headers)
         assert answer.status_code == 200, answer.text
 
@@ -318,11 +318,11 @@ async def test_a_bad_setting_is_reported_and_the_last_good_one_counts(
 @pytest.mark.parametrize(
     "limits",
     [
-        [{"class": "RATE_CLASS_READ", "per_second": 0, "burst": 1}],
-        [{"class": "RATE_CLASS_READ", "per_second": "NaN", "burst": 1}],
-        [{"class": "RATE_CLASS_READ", "per_second": 1, "burst": 0}],
-        [{"class": "RATE_CLASS_UNSPECIFIED", "per_second": 1, "burst": 1}],
-        [{"class": "RATE_CLASS_READ", "per_second": 1, "burst": 1}] * 2,
+        [{"rate_class": "RATE_CLASS_READ", "per_second": 0, "burst": 1}],
+        [{"rate_class": "RATE_CLASS_READ", "per_second": "NaN", "burst": 1}],
+        [{"rate_class": "RATE_CLASS_READ", "per_second": 1, "burst": 0}],
+        [{"rate_class": "RATE_CLASS_UNSPECIFIED", "per_second": 1, "burst": 1}],
+        [{"rate_class": "RATE_CLASS_READ", "per_second": 1, "burst": 1}] * 2,
     ],
 )
 async def test_a_plan_that_makes_no_sense_is_refused(client: httpx.AsyncClient, someone: Someone, limits: list[object]) -> None:
@@ -334,7 +334,7 @@ async def test_a_plan_that_makes_no_sense_is_refused(client: httpx.AsyncClient, 
 async def test_a_plan_is_changed_only_as_it_was_seen(host: Host, client: httpx.AsyncClient, admin: Admin, someone: Someone) -> None:
     name = f"p-{uuid7()}"
     made = await client.put(f"{PLANS}/{name}", json={"limits": []}, headers=someone.headers)
-    limits = {"limits": [{"class": "RATE_CLASS_READ", "per_second": 5, "burst": 5}]}
+    limits = {"limits": [{"rate_class": "RATE_CLASS_READ", "per_second": 5, "burst": 5}]}
     stale = await client.put(f"{PLANS}/{name}", json=limits, headers={**someone.headers, "if-match": '"other"'})
     assert (stale.status_code, stale.json()["details"][0]["reason"]) == (412, "ETAG_MISMATCH")
     changed = await client.put(f"{PLANS}/{name}", json=limits, headers={**someone.headers, "if-match": made.headers["etag"]})

@@ -24,12 +24,13 @@ _sym_db = _symbol_database.Default()
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
+from treadle.options.v1 import cache_pb2 as treadle_dot_options_dot_v1_dot_cache__pb2
 from treadle.options.v1 import options_pb2 as treadle_dot_options_dot_v1_dot_options__pb2
 from treadle.options.v1 import rest_pb2 as treadle_dot_options_dot_v1_dot_rest__pb2
 from treadle.type.v1 import json_value_pb2 as treadle_dot_type_dot_v1_dot_json__value__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$treadle/block/v1/block_service.proto\x12\x10treadle.block.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a treadle/options/v1/options.proto\x1a\x1dtreadle/options/v1/rest.proto\x1a treadle/type/v1/json_value.proto\"\xda\x03\n\x05\x42lock\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n\x04name\x18\x02 \x01(\tR\x04name\x12 \n\x0b\x64\x65scription\x18\x03 \x01(\tR\x0b\x64\x65scription\x12\x1e\n\ncategories\x18\x04 \x03(\tR\ncategories\x12=\n\x0cinput_schema\x18\x05 \x01(\x0b\x32\x1a.treadle.type.v1.JsonValueR\x0binputSchema\x12?\n\routput_schema\x18\x06 \x01(\x0b\x32\x1a.treadle.type.v1.JsonValueR\x0coutputSchema\x12#\n\rstatic_output\x18\x07 \x01(\x08R\x0cstaticOutput\x12\x35\n\x06\x65\x66\x66\x65\x63t\x18\x08 \x01(\x0e\x32\x1d.treadle.block.v1.BlockEffectR\x06\x65\x66\x66\x65\x63t\x12\x31\n\x05\x63osts\x18\t \x03(\x0b\x32\x1b.treadle.block.v1.BlockCostR\x05\x63osts\x12\x12\n\x04type\x18\n \x01(\tR\x04type\x12\x1f\n\x0bis_disabled\x18\x0b \x01(\x08R\nisDisabled\x12\'\n\x0f\x64isabled_reason\x18\x0c \x01(\tR\x0e\x64isabledReason\"k\n\tBlockCost\x12\x16\n\x06\x61mount\x18\x01 \x01(\x05R\x06\x61mount\x12\x12\n\x04type\x18\x02 \x01(\tR\x04type\x12\x32\n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x1a.treadle.type.v1.JsonValueR\x06\x66ilter\"\x8a\x01\n\x11ListBlocksRequest\x12\'\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xd0\x0f(\x00R\x08pageSize\x12\'\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07R\tpageToken\x12#\n\x08\x63\x61tegory\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18\x64R\x08\x63\x61tegory\"\xb2\x01\n\x12ListBlocksResponse\x12/\n\x06\x62locks\x18\x01 \x03(\x0b\x32\x17.treadle.block.v1.BlockR\x06\x62locks\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x43\n\x0fmetadata_schema\x18\x03 \x01(\x0b\x32\x1a.treadle.type.v1.JsonValueR\x0emetadataSchema\"7\n\x0fGetBlockRequest\x12$\n\x08\x62lock_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x64R\x07\x62lockId\"A\n\x10GetBlockResponse\x12-\n\x05\x62lock\x18\x01 \x01(\x0b\x32\x17.treadle.block.v1.BlockR\x05\x62lock\"o\n\x13\x45xecuteBlockRequest\x12$\n\x08\x62lock_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x64R\x07\x62lockId\x12\x32\n\x06inputs\x18\x02 \x01(\x0b\x32\x1a.treadle.type.v1.JsonValueR\x06inputs\"b\n\x14\x45xecuteBlockResponse\x12\x34\n\x07outputs\x18\x01 \x03(\x0b\x32\x1a.treadle.block.v1.PinValueR\x07outputs\x12\x14\n\x05\x65rror\x18\x02 \x01(\tR\x05\x65rror\"P\n\x08PinValue\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x30\n\x05value\x18\x02 \x01(\x0b\x32\x1a.treadle.type.v1.JsonValueR\x05value\"b\n\x15\x42\x61tchGetBlocksRequest\x12I\n\x08requests\x18\x01 \x03(\x0b\x32!.treadle.block.v1.GetBlockRequestB\n\xbaH\x07\x92\x01\x04\x08\x01\x10\x64R\x08requests\"T\n\x16\x42\x61tchGetBlocksResponse\x12:\n\x07\x61nswers\x18\x01 \x03(\x0b\x32 .treadle.block.v1.GetBlockAnswerR\x07\x61nswers\"P\n\x0eGetBlockAnswer\x12>\n\x08response\x18\x01 \x01(\x0b\x32\".treadle.block.v1.GetBlockResponseR\x08response*{\n\x0b\x42lockEffect\x12\x1c\n\x18\x42LOCK_EFFECT_UNSPECIFIED\x10\x00\x12\x15\n\x11\x42LOCK_EFFECT_PURE\x10\x01\x12\x1b\n\x17\x42LOCK_EFFECT_IDEMPOTENT\x10\x02\x12\x1a\n\x16\x42LOCK_EFFECT_EFFECTFUL\x10\x03\x32\x9b\x06\n\x0c\x42lockService\x12\xae\x01\n\nListBlocks\x12#.treadle.block.v1.ListBlocksRequest\x1a$.treadle.block.v1.ListBlocksResponse\"U\x90\x02\x01\xaa\xbb\x18\r\x12\x0b\x62locks:read\xb2\xbb\x18%\n\x04\x65\x64ge\n\x07gateway\n\x05graph\n\texecution\x12\x02\x08\x05\xba\xbb\x18\x02\x08\x01\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/blocks\x12\xba\x01\n\x08GetBlock\x12!.treadle.block.v1.GetBlockRequest\x1a\".treadle.block.v1.GetBlockResponse\"g\x90\x02\x01\xaa\xbb\x18\r\x12\x0b\x62locks:read\xb2\xbb\x18%\n\x04\x65\x64ge\n\x07gateway\n\x05graph\n\texecution\x12\x02\x08\x05\xba\xbb\x18\x02\x08\x01\x82\xd3\xe4\x93\x02\x1e\x12\x15/v1/blocks/{block_id}b\x05\x62lock\x12\x89\x02\n\x0c\x45xecuteBlock\x12%.treadle.block.v1.ExecuteBlockRequest\x1a&.treadle.block.v1.ExecuteBlockResponse\"\xa9\x01\x90\x02\x00\xaa\xbb\x18\x10\x12\x0e\x62locks:execute\xb2\xbb\x18\x13\n\x04\x65\x64ge\n\x07gateway\x12\x02\x08<\xba\xbb\x18\x02\x08\x03\xf2\xbb\x18I\nG{\"inputs\": {\"format\": \"Hello, {{ name }}!\", \"values\": {\"name\": \"Ada\"}}}\x82\xd3\xe4\x93\x02\"\"\x1d/v1/blocks/{block_id}:execute:\x01*\x12\x90\x01\n\x0e\x42\x61tchGetBlocks\x12\'.treadle.block.v1.BatchGetBlocksRequest\x1a(.treadle.block.v1.BatchGetBlocksResponse\"+\x90\x02\x01\xaa\xbb\x18\r\x12\x0b\x62locks:read\xb2\xbb\x18\r\n\x07gateway\x12\x02\x08\n\xba\xbb\x18\x02\x08\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$treadle/block/v1/block_service.proto\x12\x10treadle.block.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1etreadle/options/v1/cache.proto\x1a treadle/options/v1/options.proto\x1a\x1dtreadle/options/v1/rest.proto\x1a treadle/type/v1/json_value.proto\"\xda\x03\n\x05\x42lock\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n\x04name\x18\x02 \x01(\tR\x04name\x12 \n\x0b\x64\x65scription\x18\x03 \x01(\tR\x0b\x64\x65scription\x12\x1e\n\ncategories\x18\x04 \x03(\tR\ncategories\x12=\n\x0cinput_schema\x18\x05 \x01(\x0b\x32\x1a.treadle.type.v1.JsonValueR\x0binputSchema\x12?\n\routput_schema\x18\x06 \x01(\x0b\x32\x1a.treadle.type.v1.JsonValueR\x0coutputSchema\x12#\n\rstatic_output\x18\x07 \x01(\x08R\x0cstaticOutput\x12\x35\n\x06\x65\x66\x66\x65\x63t\x18\x08 \x01(\x0e\x32\x1d.treadle.block.v1.BlockEffectR\x06\x65\x66\x66\x65\x63t\x12\x31\n\x05\x63osts\x18\t \x03(\x0b\x32\x1b.treadle.block.v1.BlockCostR\x05\x63osts\x12\x12\n\x04type\x18\n \x01(\tR\x04type\x12\x1f\n\x0bis_disabled\x18\x0b \x01(\x08R\nisDisabled\x12\'\n\x0f\x64isabled_reason\x18\x0c \x01(\tR\x0e\x64isabledReason\"k\n\tBlockCost\x12\x16\n\x06\x61mount\x18\x01 \x01(\x05R\x06\x61mount\x12\x12\n\x04type\x18\x02 \x01(\tR\x04type\x12\x32\n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x1a.treadle.type.v1.JsonValueR\x06\x66ilter\"\x8a\x01\n\x11ListBlocksRequest\x12\'\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xd0\x0f(\x00R\x08pageSize\x12\'\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xe8\x07R\tpageToken\x12#\n\x08\x63\x61tegory\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18\x64R\x08\x63\x61tegory\"\xb2\x01\n\x12ListBlocksResponse\x12/\n\x06\x62locks\x18\x01 \x03(\x0b\x32\x17.treadle.block.v1.BlockR\x06\x62locks\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x43\n\x0fmetadata_schema\x18\x03 \x01(\x0b\x32\x1a.treadle.type.v1.JsonValueR\x0emetadataSchema\"7\n\x0fGetBlockRequest\x12$\n\x08\x62lock_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x64R\x07\x62lockId\"A\n\x10GetBlockResponse\x12-\n\x05\x62lock\x18\x01 \x01(\x0b\x32\x17.treadle.block.v1.BlockR\x05\x62lock\"o\n\x13\x45xecuteBlockRequest\x12$\n\x08\x62lock_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x64R\x07\x62lockId\x12\x32\n\x06inputs\x18\x02 \x01(\x0b\x32\x1a.treadle.type.v1.JsonValueR\x06inputs\"b\n\x14\x45xecuteBlockResponse\x12\x34\n\x07outputs\x18\x01 \x03(\x0b\x32\x1a.treadle.block.v1.PinValueR\x07outputs\x12\x14\n\x05\x65rror\x18\x02 \x01(\tR\x05\x65rror\"P\n\x08PinValue\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x30\n\x05value\x18\x02 \x01(\x0b\x32\x1a.treadle.type.v1.JsonValueR\x05value\"b\n\x15\x42\x61tchGetBlocksRequest\x12I\n\x08requests\x18\x01 \x03(\x0b\x32!.treadle.block.v1.GetBlockRequestB\n\xbaH\x07\x92\x01\x04\x08\x01\x10\x64R\x08requests\"T\n\x16\x42\x61tchGetBlocksResponse\x12:\n\x07\x61nswers\x18\x01 \x03(\x0b\x32 .treadle.block.v1.GetBlockAnswerR\x07\x61nswers\"P\n\x0eGetBlockAnswer\x12>\n\x08response\x18\x01 \x01(\x0b\x32\".treadle.block.v1.GetBlockResponseR\x08response*{\n\x0b\x42lockEffect\x12\x1c\n\x18\x42LOCK_EFFECT_UNSPECIFIED\x10\x00\x12\x15\n\x11\x42LOCK_EFFECT_PURE\x10\x01\x12\x1b\n\x17\x42LOCK_EFFECT_IDEMPOTENT\x10\x02\x12\x1a\n\x16\x42LOCK_EFFECT_EFFECTFUL\x10\x03\x32\xab\x06\n\x0c\x42lockService\x12\xb6\x01\n\nListBlocks\x12#.treadle.block.v1.ListBlocksRequest\x1a$.treadle.block.v1.ListBlocksResponse\"]\x90\x02\x01\xaa\xbb\x18\r\x12\x0b\x62locks:read\xb2\xbb\x18%\n\x04\x65\x64ge\n\x07gateway\n\x05graph\n\texecution\x12\x02\x08\x05\xba\xbb\x18\x02\x08\x01\xc2\xbc\x18\x04\n\x02\x08<\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/blocks\x12\xc2\x01\n\x08GetBlock\x12!.treadle.block.v1.GetBlockRequest\x1a\".treadle.block.v1.GetBlockResponse\"o\x90\x02\x01\xaa\xbb\x18\r\x12\x0b\x62locks:read\xb2\xbb\x18%\n\x04\x65\x64ge\n\x07gateway\n\x05graph\n\texecution\x12\x02\x08\x05\xba\xbb\x18\x02\x08\x01\xc2\xbc\x18\x04\n\x02\x08<\x82\xd3\xe4\x93\x02\x1e\x12\x15/v1/blocks/{block_id}b\x05\x62lock\x12\x89\x02\n\x0c\x45xecuteBlock\x12%.treadle.block.v1.ExecuteBlockRequest\x1a&.treadle.block.v1.ExecuteBlockResponse\"\xa9\x01\x90\x02\x00\xaa\xbb\x18\x10\x12\x0e\x62locks:execute\xb2\xbb\x18\x13\n\x04\x65\x64ge\n\x07gateway\x12\x02\x08<\xba\xbb\x18\x02\x08\x03\xf2\xbb\x18I\nG{\"inputs\": {\"format\": \"Hello, {{ name }}!\", \"values\": {\"name\": \"Ada\"}}}\x82\xd3\xe4\x93\x02\"\"\x1d/v1/blocks/{block_id}:execute:\x01*\x12\x90\x01\n\x0e\x42\x61tchGetBlocks\x12\'.treadle.block.v1.BatchGetBlocksRequest\x1a(.treadle.block.v1.BatchGetBlocksResponse\"+\x90\x02\x01\xaa\xbb\x18\r\x12\x0b\x62locks:read\xb2\xbb\x18\r\n\x07gateway\x12\x02\x08\n\xba\xbb\x18\x02\x08\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -49,39 +50,39 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BATCHGETBLOCKSREQUEST'].fields_by_name['requests']._loaded_options = None
   _globals['_BATCHGETBLOCKSREQUEST'].fields_by_name['requests']._serialized_options = b'\272H\007\222\001\004\010\001\020d'
   _globals['_BLOCKSERVICE'].methods_by_name['ListBlocks']._loaded_options = None
-  _globals['_BLOCKSERVICE'].methods_by_name['ListBlocks']._serialized_options = b'\220\002\001\252\273\030\r\022\013blocks:read\262\273\030%\n\004edge\n\007gateway\n\005graph\n\texecution\022\002\010\005\272\273\030\002\010\001\202\323\344\223\002\014\022\n/v1/blocks'
+  _globals['_BLOCKSERVICE'].methods_by_name['ListBlocks']._serialized_options = b'\220\002\001\252\273\030\r\022\013blocks:read\262\273\030%\n\004edge\n\007gateway\n\005graph\n\texecution\022\002\010\005\272\273\030\002\010\001\302\274\030\004\n\002\010<\202\323\344\223\002\014\022\n/v1/blocks'
   _globals['_BLOCKSERVICE'].methods_by_name['GetBlock']._loaded_options = None
-  _globals['_BLOCKSERVICE'].methods_by_name['GetBlock']._serialized_options = b'\220\002\001\252\273\030\r\022\013blocks:read\262\273\030%\n\004edge\n\007gateway\n\005graph\n\texecution\022\002\010\005\272\273\030\002\010\001\202\323\344\223\002\036\022\025/v1/blocks/{block_id}b\005block'
+  _globals['_BLOCKSERVICE'].methods_by_name['GetBlock']._serialized_options = b'\220\002\001\252\273\030\r\022\013blocks:read\262\273\030%\n\004edge\n\007gateway\n\005graph\n\texecution\022\002\010\005\272\273\030\002\010\001\302\274\030\004\n\002\010<\202\323\344\223\002\036\022\025/v1/blocks/{block_id}b\005block'
   _globals['_BLOCKSERVICE'].methods_by_name['ExecuteBlock']._loaded_options = None
   _globals['_BLOCKSERVICE'].methods_by_name['ExecuteBlock']._serialized_options = b'\220\002\000\252\273\030\020\022\016blocks:execute\262\273\030\023\n\004edge\n\007gateway\022\002\010<\272\273\030\002\010\003\362\273\030I\nG{\"inputs\": {\"format\": \"Hello, {{ name }}!\", \"values\": {\"name\": \"Ada\"}}}\202\323\344\223\002\"\"\035/v1/blocks/{block_id}:execute:\001*'
   _globals['_BLOCKSERVICE'].methods_by_name['BatchGetBlocks']._loaded_options = None
   _globals['_BLOCKSERVICE'].methods_by_name['BatchGetBlocks']._serialized_options = b'\220\002\001\252\273\030\r\022\013blocks:read\262\273\030\r\n\007gateway\022\002\010\n\272\273\030\002\010\001'
-  _globals['_BLOCKEFFECT']._serialized_start=1811
-  _globals['_BLOCKEFFECT']._serialized_end=1934
-  _globals['_BLOCK']._serialized_start=217
-  _globals['_BLOCK']._serialized_end=691
-  _globals['_BLOCKCOST']._serialized_start=693
-  _globals['_BLOCKCOST']._serialized_end=800
-  _globals['_LISTBLOCKSREQUEST']._serialized_start=803
-  _globals['_LISTBLOCKSREQUEST']._serialized_end=941
-  _globals['_LISTBLOCKSRESPONSE']._serialized_start=944
-  _globals['_LISTBLOCKSRESPONSE']._serialized_end=1122
-  _globals['_GETBLOCKREQUEST']._serialized_start=1124
-  _globals['_GETBLOCKREQUEST']._serialized_end=1179
-  _globals['_GETBLOCKRESPONSE']._serialized_start=1181
-  _globals['_GETBLOCKRESPONSE']._serialized_end=1246
-  _globals['_EXECUTEBLOCKREQUEST']._serialized_start=1248
-  _globals['_EXECUTEBLOCKREQUEST']._serialized_end=1359
-  _globals['_EXECUTEBLOCKRESPONSE']._serialized_start=1361
-  _globals['_EXECUTEBLOCKRESPONSE']._serialized_end=1459
-  _globals['_PINVALUE']._serialized_start=1461
-  _globals['_PINVALUE']._serialized_end=1541
-  _globals['_BATCHGETBLOCKSREQUEST']._serialized_start=1543
-  _globals['_BATCHGETBLOCKSREQUEST']._serialized_end=1641
-  _globals['_BATCHGETBLOCKSRESPONSE']._serialized_start=1643
-  _globals['_BATCHGETBLOCKSRESPONSE']._serialized_end=1727
-  _globals['_GETBLOCKANSWER']._serialized_start=1729
-  _globals['_GETBLOCKANSWER']._serialized_end=1809
-  _globals['_BLOCKSERVICE']._serialized_start=1937
-  _globals['_BLOCKSERVICE']._serialized_end=2732
+  _globals['_BLOCKEFFECT']._serialized_start=1843
+  _globals['_BLOCKEFFECT']._serialized_end=1966
+  _globals['_BLOCK']._serialized_start=249
+  _globals['_BLOCK']._serialized_end=723
+  _globals['_BLOCKCOST']._serialized_start=725
+  _globals['_BLOCKCOST']._serialized_end=832
+  _globals['_LISTBLOCKSREQUEST']._serialized_start=835
+  _globals['_LISTBLOCKSREQUEST']._serialized_end=973
+  _globals['_LISTBLOCKSRESPONSE']._serialized_start=976
+  _globals['_LISTBLOCKSRESPONSE']._serialized_end=1154
+  _globals['_GETBLOCKREQUEST']._serialized_start=1156
+  _globals['_GETBLOCKREQUEST']._serialized_end=1211
+  _globals['_GETBLOCKRESPONSE']._serialized_start=1213
+  _globals['_GETBLOCKRESPONSE']._serialized_end=1278
+  _globals['_EXECUTEBLOCKREQUEST']._serialized_start=1280
+  _globals['_EXECUTEBLOCKREQUEST']._serialized_end=1391
+  _globals['_EXECUTEBLOCKRESPONSE']._serialized_start=1393
+  _globals['_EXECUTEBLOCKRESPONSE']._serialized_end=1491
+  _globals['_PINVALUE']._serialized_start=1493
+  _globals['_PINVALUE']._serialized_end=1573
+  _globals['_BATCHGETBLOCKSREQUEST']._serialized_start=1575
+  _globals['_BATCHGETBLOCKSREQUEST']._serialized_end=1673
+  _globals['_BATCHGETBLOCKSRESPONSE']._serialized_start=1675
+  _globals['_BATCHGETBLOCKSRESPONSE']._serialized_end=1759
+  _globals['_GETBLOCKANSWER']._serialized_start=1761
+  _globals['_GETBLOCKANSWER']._serialized_end=1841
+  _globals['_BLOCKSERVICE']._serialized_start=1969
+  _globals['_BLOCKSERVICE']._serialized_end=2780
 # @@protoc_insertion_point(module_scope)

@@ -28,15 +28,15 @@ from treadle.options.v1 import options_pb2 as treadle_dot_options_dot_v1_dot_opt
 from treadle.options.v1 import rest_pb2 as treadle_dot_options_dot_v1_dot_rest__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$treadle/limit/v1/limit_service.proto\x12\x10treadle.limit.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a treadle/options/v1/options.proto\x1a\x1dtreadle/options/v1/rest.proto\"\x80\x01\n\nClassLimit\x12=\n\x05\x63lass\x18\x01 \x01(\x0e\x32\x1d.treadle.options.v1.RateClassB\x08\xbaH\x05\x82\x01\x02\x10\x01R\x05\x63lass\x12\x1d\n\nper_second\x18\x02 \x01(\x01R\tperSecond\x12\x14\n\x05\x62urst\x18\x03 \x01(\x05R\x05\x62urst\"z\n\x04Plan\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12>\n\x06limits\x18\x02 \x03(\x0b\x32\x1c.treadle.limit.v1.ClassLimitB\x08\xbaH\x05\x92\x01\x02\x10\x14R\x06limits\x12\x1e\n\x0bis_built_in\x18\x03 \x01(\x08R\tisBuiltIn\":\n\nAssignment\x12\x18\n\x07subject\x18\x01 \x01(\tR\x07subject\x12\x12\n\x04plan\x18\x02 \x01(\tR\x04plan\"=\n\x0fRejectedSetting\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x18\n\x07problem\x18\x02 \x01(\tR\x07problem\"\x12\n\x10ListPlansRequest\"\x80\x01\n\x11ListPlansResponse\x12,\n\x05plans\x18\x01 \x03(\x0b\x32\x16.treadle.limit.v1.PlanR\x05plans\x12=\n\x08rejected\x18\x02 \x03(\x0b\x32!.treadle.limit.v1.RejectedSettingR\x08rejected\"/\n\x0eGetPlanRequest\x12\x1d\n\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x04name\"=\n\x0fGetPlanResponse\x12*\n\x04plan\x18\x01 \x01(\x0b\x32\x16.treadle.limit.v1.PlanR\x04plan\"f\n\x11UpdatePlanRequest\x12\x1d\n\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x04name\x12\x32\n\x04plan\x18\x02 \x01(\x0b\x32\x16.treadle.limit.v1.PlanB\x06\xbaH\x03\xc8\x01\x01R\x04plan\"@\n\x12UpdatePlanResponse\x12*\n\x04plan\x18\x01 \x01(\x0b\x32\x16.treadle.limit.v1.PlanR\x04plan\"2\n\x11\x44\x65letePlanRequest\x12\x1d\n\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x04name\"\x14\n\x12\x44\x65letePlanResponse\"j\n\x16ListAssignmentsRequest\x12\'\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00R\x08pageSize\x12\'\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08R\tpageToken\"\x81\x01\n\x17ListAssignmentsResponse\x12>\n\x0b\x61ssignments\x18\x01 \x03(\x0b\x32\x1c.treadle.limit.v1.AssignmentR\x0b\x61ssignments\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"W\n\x11\x41ssignPlanRequest\x12#\n\x07subject\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x07subject\x12\x1d\n\x04plan\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x04plan\"R\n\x12\x41ssignPlanResponse\x12<\n\nassignment\x18\x01 \x01(\x0b\x32\x1c.treadle.limit.v1.AssignmentR\nassignment\":\n\x13UnassignPlanRequest\x12#\n\x07subject\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x07subject\"\x16\n\x14UnassignPlanResponse2\xa0\n\n\x0cLimitService\x12\x99\x01\n\tListPlans\x12\".treadle.limit.v1.ListPlansRequest\x1a#.treadle.limit.v1.ListPlansResponse\"C\x90\x02\x01\xaa\xbb\x18\x10\x12\x0e\x61\x64min:settings\xb2\xbb\x18\n\n\x04\x65\x64ge\x12\x02\x08\x05\xba\xbb\x18\x02\x08\x01\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/limits/plans\x12\xa0\x01\n\x07GetPlan\x12 .treadle.limit.v1.GetPlanRequest\x1a!.treadle.limit.v1.GetPlanResponse\"P\x90\x02\x01\xaa\xbb\x18\x10\x12\x0e\x61\x64min:settings\xb2\xbb\x18\n\n\x04\x65\x64ge\x12\x02\x08\x05\xba\xbb\x18\x02\x08\x01\x82\xd3\xe4\x93\x02\x1f\x12\x17/v1/limits/plans/{name}b\x04plan\x12\x85\x02\n\nUpdatePlan\x12#.treadle.limit.v1.UpdatePlanRequest\x1a$.treadle.limit.v1.UpdatePlanResponse\"\xab\x01\x90\x02\x02\xaa\xbb\x18\x10\x12\x0e\x61\x64min:settings\xb2\xbb\x18\n\n\x04\x65\x64ge\x12\x02\x08\n\xba\xbb\x18\x02\x08\x02\xf2\xbb\x18Q\nM{\"limits\": [{\"class\": \"RATE_CLASS_EXECUTE\", \"per_second\": 10, \"burst\": 100}]}\x10\x01\x82\xd3\xe4\x93\x02%\x1a\x17/v1/limits/plans/{name}:\x04planb\x04plan\x12\xa3\x01\n\nDeletePlan\x12#.treadle.limit.v1.DeletePlanRequest\x1a$.treadle.limit.v1.DeletePlanResponse\"J\x90\x02\x02\xaa\xbb\x18\x10\x12\x0e\x61\x64min:settings\xb2\xbb\x18\n\n\x04\x65\x64ge\x12\x02\x08\n\xba\xbb\x18\x02\x08\x02\x82\xd3\xe4\x93\x02\x19*\x17/v1/limits/plans/{name}\x12\xb1\x01\n\x0fListAssignments\x12(.treadle.limit.v1.ListAssignmentsRequest\x1a).treadle.limit.v1.ListAssignmentsResponse\"I\x90\x02\x01\xaa\xbb\x18\x10\x12\x0e\x61\x64min:settings\xb2\xbb\x18\n\n\x04\x65\x64ge\x12\x02\x08\x05\xba\xbb\x18\x02\x08\x01\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/limits/assignments\x12\xb9\x01\n\nAssignPlan\x12#.treadle.limit.v1.AssignPlanRequest\x1a$.treadle.limit.v1.AssignPlanResponse\"`\x90\x02\x02\xaa\xbb\x18\x10\x12\x0e\x61\x64min:settings\xb2\xbb\x18\n\n\x04\x65\x64ge\x12\x02\x08\n\xba\xbb\x18\x02\x08\x02\x82\xd3\xe4\x93\x02/\"\x1e/v1/limits/plans/{plan}:assign:\x01*b\nassignment\x12\xb2\x01\n\x0cUnassignPlan\x12%.treadle.limit.v1.UnassignPlanRequest\x1a&.treadle.limit.v1.UnassignPlanResponse\"S\x90\x02\x02\xaa\xbb\x18\x10\x12\x0e\x61\x64min:settings\xb2\xbb\x18\n\n\x04\x65\x64ge\x12\x02\x08\n\xba\xbb\x18\x02\x08\x02\x82\xd3\xe4\x93\x02\"* /v1/limits/assignments/{subject}b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$treadle/limit/v1/limit_service.proto\x12\x10treadle.limit.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a treadle/options/v1/options.proto\x1a\x1dtreadle/options/v1/rest.proto\"\x89\x01\n\nClassLimit\x12\x46\n\nrate_class\x18\x01 \x01(\x0e\x32\x1d.treadle.options.v1.RateClassB\x08\xbaH\x05\x82\x01\x02\x10\x01R\trateClass\x12\x1d\n\nper_second\x18\x02 \x01(\x01R\tperSecond\x12\x14\n\x05\x62urst\x18\x03 \x01(\x05R\x05\x62urst\"z\n\x04Plan\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12>\n\x06limits\x18\x02 \x03(\x0b\x32\x1c.treadle.limit.v1.ClassLimitB\x08\xbaH\x05\x92\x01\x02\x10\x14R\x06limits\x12\x1e\n\x0bis_built_in\x18\x03 \x01(\x08R\tisBuiltIn\":\n\nAssignment\x12\x18\n\x07subject\x18\x01 \x01(\tR\x07subject\x12\x12\n\x04plan\x18\x02 \x01(\tR\x04plan\"=\n\x0fRejectedSetting\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x18\n\x07problem\x18\x02 \x01(\tR\x07problem\"\x12\n\x10ListPlansRequest\"\x80\x01\n\x11ListPlansResponse\x12,\n\x05plans\x18\x01 \x03(\x0b\x32\x16.treadle.limit.v1.PlanR\x05plans\x12=\n\x08rejected\x18\x02 \x03(\x0b\x32!.treadle.limit.v1.RejectedSettingR\x08rejected\"/\n\x0eGetPlanRequest\x12\x1d\n\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x04name\"=\n\x0fGetPlanResponse\x12*\n\x04plan\x18\x01 \x01(\x0b\x32\x16.treadle.limit.v1.PlanR\x04plan\"f\n\x11UpdatePlanRequest\x12\x1d\n\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x04name\x12\x32\n\x04plan\x18\x02 \x01(\x0b\x32\x16.treadle.limit.v1.PlanB\x06\xbaH\x03\xc8\x01\x01R\x04plan\"@\n\x12UpdatePlanResponse\x12*\n\x04plan\x18\x01 \x01(\x0b\x32\x16.treadle.limit.v1.PlanR\x04plan\"2\n\x11\x44\x65letePlanRequest\x12\x1d\n\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x04name\"\x14\n\x12\x44\x65letePlanResponse\"j\n\x16ListAssignmentsRequest\x12\'\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00R\x08pageSize\x12\'\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08R\tpageToken\"\x81\x01\n\x17ListAssignmentsResponse\x12>\n\x0b\x61ssignments\x18\x01 \x03(\x0b\x32\x1c.treadle.limit.v1.AssignmentR\x0b\x61ssignments\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"W\n\x11\x41ssignPlanRequest\x12#\n\x07subject\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x07subject\x12\x1d\n\x04plan\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x04plan\"R\n\x12\x41ssignPlanResponse\x12<\n\nassignment\x18\x01 \x01(\x0b\x32\x1c.treadle.limit.v1.AssignmentR\nassignment\":\n\x13UnassignPlanRequest\x12#\n\x07subject\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x07subject\"\x16\n\x14UnassignPlanResponse2\xa5\n\n\x0cLimitService\x12\x99\x01\n\tListPlans\x12\".treadle.limit.v1.ListPlansRequest\x1a#.treadle.limit.v1.ListPlansResponse\"C\x90\x02\x01\xaa\xbb\x18\x10\x12\x0e\x61\x64min:settings\xb2\xbb\x18\n\n\x04\x65\x64ge\x12\x02\x08\x05\xba\xbb\x18\x02\x08\x01\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/limits/plans\x12\xa0\x01\n\x07GetPlan\x12 .treadle.limit.v1.GetPlanRequest\x1a!.treadle.limit.v1.GetPlanResponse\"P\x90\x02\x01\xaa\xbb\x18\x10\x12\x0e\x61\x64min:settings\xb2\xbb\x18\n\n\x04\x65\x64ge\x12\x02\x08\x05\xba\xbb\x18\x02\x08\x01\x82\xd3\xe4\x93\x02\x1f\x12\x17/v1/limits/plans/{name}b\x04plan\x12\x8a\x02\n\nUpdatePlan\x12#.treadle.limit.v1.UpdatePlanRequest\x1a$.treadle.limit.v1.UpdatePlanResponse\"\xb0\x01\x90\x02\x02\xaa\xbb\x18\x10\x12\x0e\x61\x64min:settings\xb2\xbb\x18\n\n\x04\x65\x64ge\x12\x02\x08\n\xba\xbb\x18\x02\x08\x02\xf2\xbb\x18V\nR{\"limits\": [{\"rate_class\": \"RATE_CLASS_EXECUTE\", \"per_second\": 10, \"burst\": 100}]}\x10\x01\x82\xd3\xe4\x93\x02%\x1a\x17/v1/limits/plans/{name}:\x04planb\x04plan\x12\xa3\x01\n\nDeletePlan\x12#.treadle.limit.v1.DeletePlanRequest\x1a$.treadle.limit.v1.DeletePlanResponse\"J\x90\x02\x02\xaa\xbb\x18\x10\x12\x0e\x61\x64min:settings\xb2\xbb\x18\n\n\x04\x65\x64ge\x12\x02\x08\n\xba\xbb\x18\x02\x08\x02\x82\xd3\xe4\x93\x02\x19*\x17/v1/limits/plans/{name}\x12\xb1\x01\n\x0fListAssignments\x12(.treadle.limit.v1.ListAssignmentsRequest\x1a).treadle.limit.v1.ListAssignmentsResponse\"I\x90\x02\x01\xaa\xbb\x18\x10\x12\x0e\x61\x64min:settings\xb2\xbb\x18\n\n\x04\x65\x64ge\x12\x02\x08\x05\xba\xbb\x18\x02\x08\x01\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/limits/assignments\x12\xb9\x01\n\nAssignPlan\x12#.treadle.limit.v1.AssignPlanRequest\x1a$.treadle.limit.v1.AssignPlanResponse\"`\x90\x02\x02\xaa\xbb\x18\x10\x12\x0e\x61\x64min:settings\xb2\xbb\x18\n\n\x04\x65\x64ge\x12\x02\x08\n\xba\xbb\x18\x02\x08\x02\x82\xd3\xe4\x93\x02/\"\x1e/v1/limits/plans/{plan}:assign:\x01*b\nassignment\x12\xb2\x01\n\x0cUnassignPlan\x12%.treadle.limit.v1.UnassignPlanRequest\x1a&.treadle.limit.v1.UnassignPlanResponse\"S\x90\x02\x02\xaa\xbb\x18\x10\x12\x0e\x61\x64min:settings\xb2\xbb\x18\n\n\x04\x65\x64ge\x12\x02\x08\n\xba\xbb\x18\x02\x08\x02\x82\xd3\xe4\x93\x02\"* /v1/limits/assignments/{subject}b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'treadle.limit.v1.limit_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CLASSLIMIT'].fields_by_name['class']._loaded_options = None
-  _globals['_CLASSLIMIT'].fields_by_name['class']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_CLASSLIMIT'].fields_by_name['rate_class']._loaded_options = None
+  _globals['_CLASSLIMIT'].fields_by_name['rate_class']._serialized_options = b'\272H\005\202\001\002\020\001'
   _globals['_PLAN'].fields_by_name['limits']._loaded_options = None
   _globals['_PLAN'].fields_by_name['limits']._serialized_options = b'\272H\005\222\001\002\020\024'
   _globals['_GETPLANREQUEST'].fields_by_name['name']._loaded_options = None
@@ -62,7 +62,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LIMITSERVICE'].methods_by_name['GetPlan']._loaded_options = None
   _globals['_LIMITSERVICE'].methods_by_name['GetPlan']._serialized_options = b'\220\002\001\252\273\030\020\022\016admin:settings\262\273\030\n\n\004edge\022\002\010\005\272\273\030\002\010\001\202\323\344\223\002\037\022\027/v1/limits/plans/{name}b\004plan'
   _globals['_LIMITSERVICE'].methods_by_name['UpdatePlan']._loaded_options = None
-  _globals['_LIMITSERVICE'].methods_by_name['UpdatePlan']._serialized_options = b'\220\002\002\252\273\030\020\022\016admin:settings\262\273\030\n\n\004edge\022\002\010\n\272\273\030\002\010\002\362\273\030Q\nM{\"limits\": [{\"class\": \"RATE_CLASS_EXECUTE\", \"per_second\": 10, \"burst\": 100}]}\020\001\202\323\344\223\002%\032\027/v1/limits/plans/{name}:\004planb\004plan'
+  _globals['_LIMITSERVICE'].methods_by_name['UpdatePlan']._serialized_options = b'\220\002\002\252\273\030\020\022\016admin:settings\262\273\030\n\n\004edge\022\002\010\n\272\273\030\002\010\002\362\273\030V\nR{\"limits\": [{\"rate_class\": \"RATE_CLASS_EXECUTE\", \"per_second\": 10, \"burst\": 100}]}\020\001\202\323\344\223\002%\032\027/v1/limits/plans/{name}:\004planb\004plan'
   _globals['_LIMITSERVICE'].methods_by_name['DeletePlan']._loaded_options = None
   _globals['_LIMITSERVICE'].methods_by_name['DeletePlan']._serialized_options = b'\220\002\002\252\273\030\020\022\016admin:settings\262\273\030\n\n\004edge\022\002\010\n\272\273\030\002\010\002\202\323\344\223\002\031*\027/v1/limits/plans/{name}'
   _globals['_LIMITSERVICE'].methods_by_name['ListAssignments']._loaded_options = None
@@ -72,41 +72,41 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LIMITSERVICE'].methods_by_name['UnassignPlan']._loaded_options = None
   _globals['_LIMITSERVICE'].methods_by_name['UnassignPlan']._serialized_options = b'\220\002\002\252\273\030\020\022\016admin:settings\262\273\030\n\n\004edge\022\002\010\n\272\273\030\002\010\002\202\323\344\223\002\"* /v1/limits/assignments/{subject}'
   _globals['_CLASSLIMIT']._serialized_start=183
-  _globals['_CLASSLIMIT']._serialized_end=311
-  _globals['_PLAN']._serialized_start=313
-  _globals['_PLAN']._serialized_end=435
-  _globals['_ASSIGNMENT']._serialized_start=437
-  _globals['_ASSIGNMENT']._serialized_end=495
-  _globals['_REJECTEDSETTING']._serialized_start=497
-  _globals['_REJECTEDSETTING']._serialized_end=558
-  _globals['_LISTPLANSREQUEST']._serialized_start=560
-  _globals['_LISTPLANSREQUEST']._serialized_end=578
-  _globals['_LISTPLANSRESPONSE']._serialized_start=581
-  _globals['_LISTPLANSRESPONSE']._serialized_end=709
-  _globals['_GETPLANREQUEST']._serialized_start=711
-  _globals['_GETPLANREQUEST']._serialized_end=758
-  _globals['_GETPLANRESPONSE']._serialized_start=760
-  _globals['_GETPLANRESPONSE']._serialized_end=821
-  _globals['_UPDATEPLANREQUEST']._serialized_start=823
-  _globals['_UPDATEPLANREQUEST']._serialized_end=925
-  _globals['_UPDATEPLANRESPONSE']._serialized_start=927
-  _globals['_UPDATEPLANRESPONSE']._serialized_end=991
-  _globals['_DELETEPLANREQUEST']._serialized_start=993
-  _globals['_DELETEPLANREQUEST']._serialized_end=1043
-  _globals['_DELETEPLANRESPONSE']._serialized_start=1045
-  _globals['_DELETEPLANRESPONSE']._serialized_end=1065
-  _globals['_LISTASSIGNMENTSREQUEST']._serialized_start=1067
-  _globals['_LISTASSIGNMENTSREQUEST']._serialized_end=1173
-  _globals['_LISTASSIGNMENTSRESPONSE']._serialized_start=1176
-  _globals['_LISTASSIGNMENTSRESPONSE']._serialized_end=1305
-  _globals['_ASSIGNPLANREQUEST']._serialized_start=1307
-  _globals['_ASSIGNPLANREQUEST']._serialized_end=1394
-  _globals['_ASSIGNPLANRESPONSE']._serialized_start=1396
-  _globals['_ASSIGNPLANRESPONSE']._serialized_end=1478
-  _globals['_UNASSIGNPLANREQUEST']._serialized_start=1480
-  _globals['_UNASSIGNPLANREQUEST']._serialized_end=1538
-  _globals['_UNASSIGNPLANRESPONSE']._serialized_start=1540
-  _globals['_UNASSIGNPLANRESPONSE']._serialized_end=1562
-  _globals['_LIMITSERVICE']._serialized_start=1565
-  _globals['_LIMITSERVICE']._serialized_end=2877
+  _globals['_CLASSLIMIT']._serialized_end=320
+  _globals['_PLAN']._serialized_start=322
+  _globals['_PLAN']._serialized_end=444
+  _globals['_ASSIGNMENT']._serialized_start=446
+  _globals['_ASSIGNMENT']._serialized_end=504
+  _globals['_REJECTEDSETTING']._serialized_start=506
+  _globals['_REJECTEDSETTING']._serialized_end=567
+  _globals['_LISTPLANSREQUEST']._serialized_start=569
+  _globals['_LISTPLANSREQUEST']._serialized_end=587
+  _globals['_LISTPLANSRESPONSE']._serialized_start=590
+  _globals['_LISTPLANSRESPONSE']._serialized_end=718
+  _globals['_GETPLANREQUEST']._serialized_start=720
+  _globals['_GETPLANREQUEST']._serialized_end=767
+  _globals['_GETPLANRESPONSE']._serialized_start=769
+  _globals['_GETPLANRESPONSE']._serialized_end=830
+  _globals['_UPDATEPLANREQUEST']._serialized_start=832
+  _globals['_UPDATEPLANREQUEST']._serialized_end=934
+  _globals['_UPDATEPLANRESPONSE']._serialized_start=936
+  _globals['_UPDATEPLANRESPONSE']._serialized_end=1000
+  _globals['_DELETEPLANREQUEST']._serialized_start=1002
+  _globals['_DELETEPLANREQUEST']._serialized_end=1052
+  _globals['_DELETEPLANRESPONSE']._serialized_start=1054
+  _globals['_DELETEPLANRESPONSE']._serialized_end=1074
+  _globals['_LISTASSIGNMENTSREQUEST']._serialized_start=1076
+  _globals['_LISTASSIGNMENTSREQUEST']._serialized_end=1182
+  _globals['_LISTASSIGNMENTSRESPONSE']._serialized_start=1185
+  _globals['_LISTASSIGNMENTSRESPONSE']._serialized_end=1314
+  _globals['_ASSIGNPLANREQUEST']._serialized_start=1316
+  _globals['_ASSIGNPLANREQUEST']._serialized_end=1403
+  _globals['_ASSIGNPLANRESPONSE']._serialized_start=1405
+  _globals['_ASSIGNPLANRESPONSE']._serialized_end=1487
+  _globals['_UNASSIGNPLANREQUEST']._serialized_start=1489
+  _globals['_UNASSIGNPLANREQUEST']._serialized_end=1547
+  _globals['_UNASSIGNPLANRESPONSE']._serialized_start=1549
+  _globals['_UNASSIGNPLANRESPONSE']._serialized_end=1571
+  _globals['_LIMITSERVICE']._serialized_start=1574
+  _globals['_LIMITSERVICE']._serialized_end=2891
 # @@protoc_insertion_point(module_scope)

@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from treadle.options.v1 import options_pb2 as _options_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -24,9 +25,11 @@ class ClassLimit(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    CLASS_FIELD_NUMBER: _builtins.int
+    RATE_CLASS_FIELD_NUMBER: _builtins.int
     PER_SECOND_FIELD_NUMBER: _builtins.int
     BURST_FIELD_NUMBER: _builtins.int
+    rate_class: _options_pb2.RateClass.ValueType
+    """The class."""
     per_second: _builtins.float
     """Calls per second on average; 0.5 is one in two seconds. More than 0, at most 1,000,000."""
     burst: _builtins.int
@@ -34,12 +37,13 @@ class ClassLimit(_message.Message):
     def __init__(
         self,
         *,
+        rate_class: _options_pb2.RateClass.ValueType = ...,
         per_second: _builtins.float = ...,
         burst: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["burst", b"burst", "class", b"class", "per_second", b"per_second"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["burst", b"burst", "per_second", b"per_second", "rate_class", b"rate_class"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
