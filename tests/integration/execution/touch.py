@@ -3,10 +3,12 @@
 import asyncio
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
 from services.block.sdk import Block, BlockContext, BlockError, BlockInput, BlockOutput, BlockRegistry, BlockResult, Effect, pin
+from services.execution.worker import cells
 
 # A file per test process, handed to worker processes in the environment.
 FILE = "TEST_TOUCH_FILE"
@@ -159,6 +161,7 @@ class DripBlock(Block):
 
 
 def install() -> None:
-    """Adds the blocks to this process."""
+    """Adds the blocks to this process, and to the cells of its workers."""
+    cells.PROGRAM = (sys.executable, str(Path(__file__).with_name("cell_process.py")))
     for block in (TouchBlock, PauseBlock, DripBlock, FlakyBlock, PourBlock, PoisonBlock, SpinBlock):
         BlockRegistry.installed().add(block)
