@@ -34,7 +34,7 @@ _SCHEMA = "execution"
 _RETRY_S = 0.25
 # How often it is tried to give back what is left at the end.
 _TRIES = 8
-_PR_SET_PDEATHSIG = 1
+PR_SET_PDEATHSIG = 1
 # The first to go when memory runs out: before its parent, and before the database.
 _OOM_SCORE = b"1000"
 
@@ -104,11 +104,11 @@ async def _main(cell_id: str, begun: Callable[[], None]) -> None:
         await asyncio.to_thread(tracing.shutdown)
 
 
-def end_with_parent() -> None:
+def _end_with_parent() -> None:
     """Ends this process at once when its parent is gone, also while the event loop stands still."""
     with suppress(OSError, AttributeError):
         # Linux; elsewhere the thread must do.
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     threading.Thread(target=_watch_parent, name="parent", daemon=True).start()
 
 
@@ -125,7 +125,7 @@ def _be_first_to_go() -> None:
 
 def main(cell_id: str) -> None:
     """Runs the cell with this id until its runs have ended, or SIGTERM."""
-    end_with_parent()
+    _end_with_parent()
     _be_first_to_go()
     # What a block prints belongs with the logs.
     parent = os.dup(1)

@@ -12,6 +12,8 @@ from services.execution.worker import cells
 
 # A file per test process, handed to worker processes in the environment.
 FILE = "TEST_TOUCH_FILE"
+# In the environment of workers whose cells shall not be killed by the system when their parent dies.
+NO_DEATH_SIGNAL = "TEST_NO_DEATH_SIGNAL"
 
 
 class Touches:
@@ -132,7 +134,7 @@ class PourBlock(Block):
 
 
 class PoisonBlock(Block):
-    """Kills the process that runs it."""
+    """Kills the process that runs it, after a while if asked to."""
 
     id = "poison"
     effect = Effect.IDEMPOTENT
@@ -141,6 +143,7 @@ class PoisonBlock(Block):
 
     async def run(self, input: TouchBlock.Input, ctx: BlockContext) -> BlockResult:
         """Does not return."""
+        await asyncio.sleep(input.seconds)
         os.kill(os.getpid(), signal.SIGKILL)
         yield "value", input.value
 
