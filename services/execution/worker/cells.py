@@ -64,11 +64,11 @@ class Cells:
     async def _sweep(self) -> None:
         await self._end_hanging()
         while len(self._processes) < MAX_CELLS:
-            self._count += 1
-            name = cell_id(self._worker_id, self._count)
+            name = cell_id(self._worker_id, self._count + 1)
             executions = await self._suspects.reserve(name)
             if not executions:
                 return
+            self._count += 1
             _log.warning("suspects_reserved", cell=name, executions=executions)
             await self._start(name)
 
