@@ -16,15 +16,15 @@ from pathlib import Path
 import asyncpg
 import uvloop
 
-from mesh.clients import Clients
-from mesh.identity.service_token import ServiceTokens
+from mesh.bus import Bus, open_bus
+from mesh.database import open_database
 from mesh.logs import configure, get_logger
-from mesh.resources import Resources
+from mesh.metrics import Metrics
 from mesh.settings import Settings
-from mesh.telemetry import make_tracing
+from mesh.telemetry import Tracing, make_tracing
 from services.execution.errors import DATABASE_AWAY
 from services.execution.hooks import arm_plan
-from services.execution.worker.holder import Holder
+from services.execution.worker.holder import Holder, Means
 from services.execution.worker.suspects import Suspects
 
 _log = get_logger("execution.cell")
@@ -42,9 +42,9 @@ _OOM_SCORE = b"1000"
 class Cell:
     """Runs one group of suspects."""
 
-    def __init__(self, resources: Resources, pool: asyncpg.Pool, cell_id: str) -> None:
-        self._holder = Holder(resources, pool, cell_id)
-        self._suspects = Suspects(pool, resources.settings.lease_s)
+    def __init__(self, means: Means, pool: asyncpg.Pool, cell_id: str) -> None:
+        self._holder = Holder(means, pool, cell_id)
+        self._suspects = Suspects(pool, means.settings.lease_s)
 
     async def run(self, begun: Callable[[], None]) -> None:
         """Runs what is reserved for it to the end, or until cancelled: then it hands its runs over. Calls `begun` when they are here."""
@@ -85,13 +85,32 @@ class Cell:
             await asyncio.sleep(_RETRY_S)
 
 
+class _Own:
+    """The means of a cell: no doors, no clients of other services, which a run does without."""
+
+    def __init__(self, settings: Settings, tracing: Tracing) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        self.tracer = tracing.tracer
+        self._bus: Bus | None = None
+
+    async def bus(self) -> Bus:
+        self._bus = await open_bus(self.settings.nats_url, self.settings.instance or "cell")
+        return self._bus
+
+    async def close(self) -> None:
+        if self._bus is not None:
+            await self._bus.close()
+
+
 async def _main(cell_id: str, begun: Callable[[], None]) -> None:
     settings = Settings()
     configure(settings, "cell")
     arm_plan(settings.test_hooks)
     tracing = make_tracing(settings, "worker")
-    resources = Resources(settings, "worker", Clients(settings, "worker", ServiceTokens.from_settings(settings)), tracing=tracing)
-    cell = Cell(resources, (await resources.database(_SCHEMA)).pool, cell_id)
+    database = await open_database(settings, _SCHEMA)
+    means = _Own(settings, tracing)
+    cell = Cell(means, database.pool, cell_id)
     work = asyncio.create_task(cell.run(begun), name="cell")
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, work.cancel)
@@ -100,7 +119,8 @@ async def _main(cell_id: str, begun: Callable[[], None]) -> None:
         if not work.cancelled() and (error := work.exception()) is not None:
             _log.error("cell_broke", exc_info=error)
     finally:
-        await resources.close()
+        await means.close()
+        await database.close()
         await asyncio.to_thread(tracing.shutdown)
 
 

@@ -4,11 +4,13 @@ gets one group of suspects.
 
 import asyncio
 from contextlib import suppress
+from typing import Protocol
 
 import asyncpg
+from opentelemetry.trace import Tracer
 
 from mesh.bus import Bus
-from mesh.resources import Resources
+from mesh.metrics import Metrics
 from mesh.settings import Settings
 from services.block.sdk import BlockRegistry
 from services.execution.notices import Notices
@@ -36,18 +38,29 @@ from services.execution.worker.tools import Tools
 _AFTERMATH_S = 1.0
 
 
+class Means(Protocol):
+    """What a holder gets from its process; `mesh.resources.Resources` is it in a worker."""
+
+    settings: Settings
+    metrics: Metrics
+    tracer: Tracer
+
+    async def bus(self) -> Bus:
+        """The bus, once it is there."""
+
+
 class Holder:
     """Runs under one worker id: their manager, journal and publisher, their leases, and the sign of life of this process."""
 
-    def __init__(self, resources: Resources, pool: asyncpg.Pool, worker_id: str) -> None:
-        settings = resources.settings
+    def __init__(self, means: Means, pool: asyncpg.Pool, worker_id: str) -> None:
+        settings = means.settings
         self.id = worker_id
         self.bus: Bus | None = None
         self.loops = Loops()
         self.leases = Leases(pool, settings.lease_s)
         self.claims = Claims(pool, worker_id, settings.lease_s, _limits(settings))
         self.liveness = Liveness(settings.database_url.get_secret_value(), worker_id)
-        self._resources = resources
+        self._means = means
         self._publisher = Publisher()
         notices = self._notices = Notices(self._publisher)
         self.aftermath = Aftermath(Tree(pool), Letters(pool), self.claims, notices)
@@ -59,9 +72,9 @@ class Holder:
             executor=NodeExecutor(settings),
             answers=Signals(pool),
             children=Children(pool, snapshots, notices, settings),
-            tracer=resources.tracer,
+            tracer=means.tracer,
         )
-        resources.metrics.registry.register(tools.meters)
+        means.metrics.registry.register(tools.meters)
         self.manager = ExecutionManager(
             replay=Replay(repository),
             snapshots=snapshots,
@@ -92,7 +105,7 @@ class Holder:
 
     async def stop(self) -> None:
         """Hands the runs over and ends. Nothing may be accepted any more."""
-        leases = await self.manager.stop(self._resources.settings.drain_s)
+        leases = await self.manager.stop(self._means.settings.drain_s)
         if leases:
             await self.keeper.release(leases, self.bus)
         with suppress(TimeoutError):
@@ -102,7 +115,7 @@ class Holder:
         await self.loops.end()
 
     async def _run_control(self) -> None:
-        self.bus = await self._resources.bus()
+        self.bus = await self._means.bus()
         self._notices.attach(self.bus)
         await self.keeper.listen(self.bus)
 

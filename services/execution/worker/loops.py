@@ -32,9 +32,10 @@ class Loops:
             self._tasks[name] = asyncio.create_task(loop, name=f"worker {name}")
             self._tasks[name].add_done_callback(_report)
 
-    async def end(self, *names: str) -> None:
-        """Ends loops, all of them unless named, and waits for their ends."""
-        await end(*(self._tasks.pop(name) for name in names or list(self._tasks) if name in self._tasks))
+    async def end(self) -> None:
+        """Ends all loops and waits for their ends."""
+        tasks, self._tasks = self._tasks, {}
+        await end(*tasks.values())
 
 
 async def every(period_s: float, step: Callable[[], Awaitable[None]]) -> None:
