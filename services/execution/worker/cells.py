@@ -65,7 +65,12 @@ class Cells:
         await self._end_hanging()
         while len(self._processes) < MAX_CELLS:
             name = cell_id(self._worker_id, self._count + 1)
-            executions = await self._suspects.reserve(name)
+            try:
+                executions = await self._suspects.reserve(name)
+            except BaseException:
+                # Some may be reserved under this name, until that runs out.
+                self._count += 1
+                raise
             if not executions:
                 return
             self._count += 1
