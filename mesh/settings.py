@@ -89,3 +89,12 @@ class Settings(BaseSettings):
     log_format: str = Field("json", description="json or text")
     otlp_endpoint: str = Field("", description="OTLP/gRPC endpoint for traces and metrics; off when empty")
     trace_sample_ratio: float = Field(0.01, ge=0, le=1, description="Share of traces that are recorded")
+
+    def environment(self) -> dict[str, str]:
+        """What gives a child process the same settings: `TREADLE_<NAME>` for each, secrets included. Not to be shown."""
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        return {
+            f"{self.model_config['env_prefix']}{name.upper()}": value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+            for name, value in values.items()
+            if value is not None
+        }

@@ -41,8 +41,8 @@ EXECUTION = Table(
     Column("lease_until", DateTime(timezone=True)),
     # Workers that have had it since a firing last ended, this one included: a run that kills its workers is given up.
     Column("attempts", Integer, nullable=False, server_default="0"),
-    # What became of it when its worker was lost (`worker/suspects.py`); empty while a worker has it. `losses` counts them, those beside a
-    # known suspect left out.
+    # What became of it when its worker was lost (`worker/judge.py`); empty while a worker has it. `losses` counts these, whoever was to
+    # blame, since a firing last ended.
     Column("verdict", Text, nullable=False, server_default=""),
     Column("losses", Integer, nullable=False, server_default="0"),
     Column("cancel_requested", Boolean, nullable=False, server_default=text("false")),
@@ -74,7 +74,7 @@ EXECUTION = Table(
     CheckConstraint("owner_id <> ''", name="execution_owner_check"),
     CheckConstraint("graph_id <> ''", name="execution_graph_check"),
     CheckConstraint("request_id <> ''", name="execution_request_check"),
-    CheckConstraint("verdict IN ('', 'LOST', 'SUSPECT', 'PROBATION')", name="execution_verdict_check"),
+    CheckConstraint("verdict IN ('', 'LOST', 'SUSPECT')", name="execution_verdict_check"),
     CheckConstraint("status IN ('QUEUED','RUNNING','REVIEW','COMPLETED','TERMINATED','FAILED')", name="execution_status_check"),
     Index("execution_of_owner", "owner_id", text("create_time DESC"), text("id DESC")),
     Index("execution_queued", "owner_id", "create_time", postgresql_where=text("status = 'QUEUED'")),

@@ -42,6 +42,10 @@ class Aftermath:
         """Follows up until cancelled."""
         await self._group.run()
 
+    async def drain(self) -> None:
+        """Returns when everything added is done, or left to the sweep."""
+        await self._group.drain()
+
     async def sweep(self) -> None:
         """Does what nobody has done: parents to tell, children to stop, letters to send. Raises database errors."""
         await self._notices.signalled(await self._tree.tell_parents())

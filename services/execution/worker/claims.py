@@ -35,7 +35,7 @@ FROM mine WHERE e.id = mine.id
 RETURNING e.id::text, e.owner_id, e.graph_id, e.graph_version, e.inputs, e.input_masks, e.epoch, e.last_seq, e.attempts,
     e.cancel_requested, e.dry_run, extract(epoch FROM e.start_time)::float8 AS start_time_s,
     e.signals, e.parent_id::text, e.parent_firing, e.root_id::text, e.depth, e.retry_of::text, e.timezone,
-    e.agents, e.graph_revision
+    e.agents, e.graph_revision, e.losses
 """
 
 _IS_PARKED = "status IN ('RUNNING', 'REVIEW')"
@@ -49,8 +49,7 @@ _CLAIM = f"""
 WITH wanted AS (
     SELECT id, owner_id, status = 'QUEUED' AS is_new FROM execution
     WHERE id = ANY($5::text[]::uuid[]) AND (status = 'QUEUED' OR ({_IS_PARKED} AND wake_time < now() + make_interval(secs => {_EARLY_S}))
-        OR (status = 'RUNNING' AND worker_id <> '' AND lease_until < now()
-            AND (verdict = 'LOST' OR (verdict IN ('', 'PROBATION') AND (worker_id = $1 OR attempts < 2)))))
+        OR (status = 'RUNNING' AND worker_id <> '' AND verdict = 'LOST'))
     FOR UPDATE SKIP LOCKED
 ), busy AS ({_BUSY.format(owners="wanted")}
 ), mine AS (
@@ -134,8 +133,8 @@ class Claims:
         self._cursor = ""
 
     async def claim(self, execution_ids: Sequence[str], *, with_queued: bool = True) -> list[Claim]:
-        """Claims those of the given executions that are due, were given back or have outlived their lease, and queued ones as their owners'
-        limits allow. A run that may be what kills workers is none of them, unless it was this worker that lost sight of it.
+        """Claims those of the given executions that are due, lost or given back, and queued ones as their owners' limits allow. Suspects
+        are left.
         """
         limits = self._limits if with_queued else (0, 0)
         rows = await self._pool.fetch(_CLAIM, *self._for_us, *limits, list(execution_ids), timeout=_TIMEOUT_S)

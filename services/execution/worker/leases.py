@@ -33,18 +33,37 @@ LEFT JOIN execution e ON e.id = b.id::uuid AND e.epoch = b.epoch
 WHERE e.id IS NULL
 """
 
-_RELEASE = """
+# Losses in a row, without a firing ended between, that make a suspect.
+SUSPECT_AFTER = 2
+
+# A start that was cut short through no fault of the run is none. What has no start left that ended badly may go on with anyone.
+GIVE_BACK = f"""
+    lease_until = now() - interval '1 microsecond',
+    attempts = greatest(e.attempts - 1, 0),
+    verdict = CASE WHEN e.attempts > {SUSPECT_AFTER} THEN 'SUSPECT' ELSE 'LOST' END
+"""
+
+_RELEASE = f"""
 WITH held AS (
     SELECT e.id FROM execution e
     JOIN unnest($1::text[], $2::int[]) AS b(id, epoch) ON e.id = b.id::uuid AND e.epoch = b.epoch
     WHERE e.status = 'RUNNING' AND e.worker_id <> ''
     ORDER BY e.id FOR UPDATE OF e
 )
-UPDATE execution e SET lease_until = now() - interval '1 microsecond', attempts = greatest(e.attempts - 1, 0),
-    verdict = CASE WHEN e.verdict = 'PROBATION' THEN 'SUSPECT' ELSE 'LOST' END
+UPDATE execution e SET {GIVE_BACK}
 FROM held WHERE e.id = held.id
 RETURNING e.id::text
-"""
+"""  # noqa: S608 - composed of constants
+
+_TAKE_BACK = f"""
+WITH astray AS (
+    SELECT id FROM execution
+    WHERE status = 'RUNNING' AND worker_id = $1 AND verdict = '' AND (lease_until < now() OR $3) AND id <> ALL($2::text[]::uuid[])
+    ORDER BY id FOR UPDATE
+)
+UPDATE execution e SET epoch = e.epoch + 1, {GIVE_BACK}
+FROM astray WHERE e.id = astray.id
+"""  # noqa: S608
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +71,8 @@ class Claim:
     """A run that this worker may go on with. `attempts` counts claims, this one included, since a firing last ended.
 
     `signals` counts the answers that have come so far. `parent_id` is None for runs that nobody started as a child, `root_id` then too.
-    `agents` (JSON text) says which versions of agents stand for version 0.
+    `agents` (JSON text) says which versions of agents stand for version 0. `losses` counts the workers that were lost with it, for whatever
+    reason, since a firing last ended.
     """
 
     execution_id: str
@@ -76,6 +96,7 @@ class Claim:
     timezone: str = "UTC"
     agents: str = "{}"
     graph_revision: str = ""
+    losses: int = 0
 
     @property
     def snapshot(self) -> tuple[str, int]:
@@ -113,6 +134,12 @@ class Leases:
         """Gives leases back, so that another worker may claim at once. Returns the executions released."""
         rows = await self._pool.fetch(_RELEASE, *_columns(held), timeout=_TIMEOUT_S)
         return [row[0] for row in rows]
+
+    async def take_back(self, worker_id: str, held: Iterable[str] = (), *, is_over: bool = False) -> None:
+        """Gives back what is the worker's by the database and not among the runs that it holds: the answer to a claim never came. Only what
+        nobody renews any more, unless the worker's time `is_over`.
+        """
+        await self._pool.execute(_TAKE_BACK, worker_id, list(held), is_over, timeout=_TIMEOUT_S)
 
 
 def _columns(held: Iterable[tuple[str, int]]) -> tuple[list[str], list[int]]:

@@ -1,7 +1,6 @@
 """The sign of life of a worker: a lock in the database, on a connection of its own, that is gone when the worker's process is gone."""
 
 import asyncio
-from collections.abc import Callable
 
 import asyncpg
 
@@ -13,20 +12,27 @@ _log = get_logger("execution.liveness")
 # First key of the locks: a number that nobody else takes. The second is the hash of the worker's id. Two workers with the same hash keep
 # each other's runs until their leases run out, no more.
 LOCK_CLASS = 0x7472
-LOCK_OF_WORKER = "(hashtext(worker_id)::bigint & 4294967295)"
+_LOCKS = f"""
+    SELECT objid::bigint FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+    WHERE locktype = 'advisory' AND classid = {LOCK_CLASS} AND objsubid = 2 AND granted AND datname = current_database()
+"""  # noqa: S608 - a constant
 
 _LOCK = "SELECT pg_advisory_lock_shared($1, hashtext($2))"
 _CONNECT_S = 5.0
 _RETRY_S = 0.25
 
 
-class Liveness:
-    """Holds the lock whenever the database is there. `lost` is called each time it was lost, with the connection."""
+def has_lock(worker_id: str) -> str:
+    """SQL that is true when the worker whose id an SQL expression gives holds its lock. It reads all locks once per statement."""
+    return f"((hashtext({worker_id})::bigint & 4294967295) IN ({_LOCKS}))"
 
-    def __init__(self, url: str, worker_id: str, lost: Callable[[], None]) -> None:
+
+class Liveness:
+    """Holds the lock whenever the database is there."""
+
+    def __init__(self, url: str, worker_id: str) -> None:
         self._url = url
         self._worker_id = worker_id
-        self._lost = lost
         self.held = asyncio.Event()
 
     async def run(self) -> None:
@@ -51,6 +57,4 @@ class Liveness:
             _log.warning("sign_of_life_lost")
         finally:
             connection.terminate()
-            if self.held.is_set():
-                self.held.clear()
-                self._lost()
+            self.held.clear()

@@ -18,6 +18,10 @@ _log = get_logger("execution.quarantine")
 # Workers that may be lost one after the other, without a firing ending between, before a run is taken to be what kills them.
 MAX_ATTEMPTS = 5
 GIVEN_UP = f"given up: {MAX_ATTEMPTS} workers were lost while they ran it"
+# The same where nothing shows that it was this run: its worker was lost together with all that was beside it. Enough for weeks of bad luck,
+# and an end for a run that takes whole machines down.
+MAX_LOSSES = 100
+_LOST_TOO_OFTEN = f"given up: {MAX_LOSSES} workers in a row were lost while it was at work"
 
 
 class Quarantine:
@@ -30,13 +34,14 @@ class Quarantine:
 
     @staticmethod
     def is_due(claim: Claim) -> bool:
-        """True when the worker was lost even while it tried to end the run."""
-        return claim.attempts > MAX_ATTEMPTS + 1
+        """True when the worker was lost even while it tried to end the run, or workers were lost without end."""
+        return claim.attempts > MAX_ATTEMPTS + 1 or claim.losses >= MAX_LOSSES
 
     async def end(self, claim: Claim) -> None:
         """FAILED, with the reason and a dead letter. Raises database errors: the lease runs out then and someone tries again."""
-        line = line_of(Event(EventKind.EXECUTION_FAILED, time.time_ns() // 1000, error=GIVEN_UP), -1, 0)
-        ending = Ending(Status.FAILED.name, Outcome.FAILED.name, "{}", "{}", GIVEN_UP, is_dead=True)
+        reason = GIVEN_UP if claim.attempts > MAX_ATTEMPTS else _LOST_TOO_OFTEN
+        line = line_of(Event(EventKind.EXECUTION_FAILED, time.time_ns() // 1000, error=reason), -1, 0)
+        ending = Ending(Status.FAILED.name, Outcome.FAILED.name, "{}", "{}", reason, is_dead=True)
         seq = claim.last_seq + 1
         entry = Entry(claim.execution_id, claim.epoch, seq, 1, write_row([line]), is_progress=False, ending=ending)
         if await append(self._pool, [entry], self._lease_s):

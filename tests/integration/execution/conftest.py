@@ -123,14 +123,10 @@ class Lab:
     @contextmanager
     def worker_process(self, **changes: Any) -> Iterator[subprocess.Popen[bytes]]:
         """A worker as a process of its own; killed at the end if it still runs."""
-        settings = self.settings.model_copy(update=changes)
-        secret = {"database_url", "cache_url", "service_key", "master_key"}
-        env = {f"TREADLE_{name.upper()}": str(value) for name, value in settings.model_dump(exclude=secret).items() if value != ""}
-        env |= {f"TREADLE_{name.upper()}": getattr(settings, name).get_secret_value() for name in secret}
-        env["TREADLE_LOG_FORMAT"] = "json"
+        settings = self.settings.model_copy(update={"log_format": "json", **changes})
         program = Path(__file__).with_name("worker_process.py")
         with (settings.home / "workers.log").open("ab") as log:
-            process = subprocess.Popen([sys.executable, str(program)], env={**os.environ, **env}, stdout=log, stderr=log)
+            process = subprocess.Popen([sys.executable, str(program)], env={**os.environ, **settings.environment()}, stdout=log, stderr=log)
         try:
             yield process
         finally:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import grpc
 import grpc.aio
+import psutil
 import pytest
 import pytest_asyncio
 from google.rpc.error_details_pb2 import RetryInfo
@@ -62,8 +63,8 @@ class Server:
 class Frail:
     """A lab on servers of its own."""
 
-    def __init__(self, lab: Lab, postgres: Server, nats: Server, nats_home: Path) -> None:
-        self.lab, self.postgres, self.nats, self.nats_home = lab, postgres, nats, nats_home
+    def __init__(self, lab: Lab, postgres: Server, nats: Server, home: Path) -> None:
+        self.lab, self.postgres, self.nats, self.home = lab, postgres, nats, home
 
 
 @pytest_asyncio.fixture
@@ -127,7 +128,7 @@ async def test_a_bus_that_loses_everything_costs_time_only(frail: Frail) -> None
         ids = [(await lab.create(graph_id, X=at)).record.id for at in range(10)]
         await under_way(lab, ids)
         await frail.nats.stop()
-        await asyncio.to_thread(shutil.rmtree, frail.nats_home / "nats" / "store", ignore_errors=True)
+        await asyncio.to_thread(shutil.rmtree, frail.home / "nats" / "store", ignore_errors=True)
         ids += [(await lab.create(graph_id, X=at)).record.id for at in range(10)]
         watched = [event async for batch in lab.history.watch(await lab.get(ids[-1]), 0, lab.notices.bus) for event in batch]
         assert [event.seq for event in watched] == list(range(1, len(watched) + 1))
@@ -188,6 +189,52 @@ async def test_effects_at_work_survive_an_outage_of_the_database(frail: Frail, t
         await frail.postgres.start()
         for execution_id in ids:
             assert not await check(lab, execution_id, 3), "a run was taken from a worker that lives"
+    assert len(touches.firings()) == len(ids)
+
+
+def pause_database(home: Path) -> list[int]:
+    """Stops all processes of a database server where they are. Returns their pids."""
+    postmaster = psutil.Process(int(next(home.rglob("postmaster.pid")).read_text().split()[0]))
+    pids = [process.pid for process in (postmaster, *postmaster.children())]
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    return pids
+
+
+@pytest.mark.timeout(90)
+@pytest.mark.parametrize("paused_s", [4.0, 10.0])
+async def test_no_live_worker_loses_a_run_while_the_database_stands_still(frail: Frail, touches: Touches, paused_s: float) -> None:
+    lab = frail.lab
+    graph_id = await lab.graph(chain(1, TOUCH, seconds=paused_s + 2))
+    async with lab.worker(), lab.worker():
+        ids = [(await lab.create(graph_id, X=at)).record.id for at in range(20)]
+        await lab.until(touches.some, lambda _: len(touches.firings()) == len(ids))
+        pids = pause_database(frail.home)
+        try:
+            await asyncio.sleep(paused_s)
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+        for execution_id in ids:
+            assert not await check(lab, execution_id, 3), "a run was taken from a worker that lives"
+    assert len(touches.firings()) == len(ids)
+
+
+@pytest.mark.timeout(90)
+@pytest.mark.parametrize("ahead_s", [0.5, 1.0])
+async def test_a_worker_that_starts_in_an_outage_takes_no_run_of_those_that_live(frail: Frail, touches: Touches, ahead_s: float) -> None:
+    lab = frail.lab
+    graph_id = await lab.graph(chain(1, TOUCH, seconds=AWAY_S + 4))
+    async with lab.worker():
+        ids = [(await lab.create(graph_id, X=at)).record.id for at in range(10)]
+        await lab.until(touches.some, lambda _: len(touches.firings()) == len(ids))
+        await frail.postgres.stop()
+        await asyncio.sleep(AWAY_S)
+        async with lab.worker():
+            await asyncio.sleep(ahead_s)
+            await frail.postgres.start()
+            for execution_id in ids:
+                assert not await check(lab, execution_id, 3), "a run was taken from a worker that lives"
     assert len(touches.firings()) == len(ids)
 
 

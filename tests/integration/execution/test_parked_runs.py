@@ -44,7 +44,7 @@ async def test_parked_runs_leave_nothing_in_the_worker_and_end_at_once_when_canc
         made = await asyncio.gather(*(lab.create(graph_id, X=at) for at in range(300)))
         ids = [accepted.record.id for accepted in made]
         await all_parked(lab, ids)
-        await lab.until(lambda: asyncio.sleep(0, worker._manager.held), lambda held: not held)
+        await lab.until(lambda: asyncio.sleep(0, worker._holder.manager.held), lambda held: not held)
         await lab.until(lambda: asyncio.sleep(0, len(asyncio.all_tasks())), lambda count: count <= tasks + 5)
         began = time.monotonic()
         for record in await asyncio.gather(*(lab.get(execution_id) for execution_id in ids[:50])):

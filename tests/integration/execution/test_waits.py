@@ -79,7 +79,7 @@ async def test_a_review_parks_the_run_and_the_decision_wakes_it(lab: Lab) -> Non
 
 
 async def _held(worker: Any) -> Any:
-    return worker._manager.held
+    return worker._holder.manager.held
 
 
 async def test_rejected_data_goes_out_on_its_own_pin(lab: Lab) -> None:

@@ -3,13 +3,17 @@
 import asyncio
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
 from services.block.sdk import Block, BlockContext, BlockError, BlockInput, BlockOutput, BlockRegistry, BlockResult, Effect, pin
+from services.execution.worker import cells
 
 # A file per test process, handed to worker processes in the environment.
 FILE = "TEST_TOUCH_FILE"
+# In the environment of workers whose cells shall not be killed by the system when their parent dies.
+NO_DEATH_SIGNAL = "TEST_NO_DEATH_SIGNAL"
 
 
 class Touches:
@@ -130,7 +134,7 @@ class PourBlock(Block):
 
 
 class PoisonBlock(Block):
-    """Kills the process that runs it."""
+    """Kills the process that runs it, after a while if asked to."""
 
     id = "poison"
     effect = Effect.IDEMPOTENT
@@ -139,6 +143,7 @@ class PoisonBlock(Block):
 
     async def run(self, input: TouchBlock.Input, ctx: BlockContext) -> BlockResult:
         """Does not return."""
+        await asyncio.sleep(input.seconds)
         os.kill(os.getpid(), signal.SIGKILL)
         yield "value", input.value
 
@@ -159,6 +164,7 @@ class DripBlock(Block):
 
 
 def install() -> None:
-    """Adds the blocks to this process."""
+    """Adds the blocks to this process, and to the cells of its workers."""
+    cells.PROGRAM = (sys.executable, str(Path(__file__).with_name("cell_process.py")))
     for block in (TouchBlock, PauseBlock, DripBlock, FlakyBlock, PourBlock, PoisonBlock, SpinBlock):
         BlockRegistry.installed().add(block)

@@ -1,0 +1,97 @@
+"""Who is lost: told from how a judge sees workers over time, on its own clock.
+
+A worker is lost when it has stayed the same for a while although the database answered well: no lease of it was renewed. The while is short
+when its lock is gone (it is dead, or cut off for a moment), else the life of a lease. After a gap between answers all begins anew: whatever
+kept them from us may have kept others from renewing.
+
+Only a cell (`cells.py`) that dies alone shows something about its runs: nobody knows why an ordinary worker died, or a cell together with
+its parent.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+# A worker whose lock is gone and that lives renews its leases within this time.
+LOCK_GRACE_S = 1.0
+_CELL_MARK = "/"
+
+
+def cell_id(parent_id: str, number: int) -> str:
+    """The worker id of a cell."""
+    return f"{parent_id}{_CELL_MARK}{number}"
+
+
+def name_without_mark(name: str) -> str:
+    """The name as a part of worker ids that are no cells'."""
+    return name.replace(_CELL_MARK, "-")
+
+
+# The parent of the cell whose id a column gives; the id itself for an ordinary worker.
+PARENT_OF = f"split_part({{}}, '{_CELL_MARK}', 1)"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A worker that holds runs: when its newest lease ends, whether its lock is held, and its parent's (its own if it has none)."""
+
+    worker_id: str
+    renewed_until: datetime
+    has_lock: bool
+    has_parent: bool
+
+    @property
+    def is_cell(self) -> bool:
+        """True for a child of a worker."""
+        return _CELL_MARK in self.worker_id
+
+    def is_cell_of(self, worker_id: str) -> bool:
+        """True for a child of this worker."""
+        return self.is_cell and self.worker_id.partition(_CELL_MARK)[0] == worker_id
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A worker that is lost. `is_blamed` says that this counts against each of its runs."""
+
+    seen: Seen
+    is_blamed: bool
+
+
+class Looks:
+    """The looks of one judge, in order. Pure: times (in seconds, of one monotonic clock) are given."""
+
+    def __init__(self, worker_id: str, lease_s: float, sweep_s: float) -> None:
+        """`worker_id` is the judge's; `sweep_s` lie between its looks."""
+        self._worker_id = worker_id
+        self._lease_s = lease_s
+        self._longest_gap_s = sweep_s + lease_s / 2
+        self._answered: float | None = None
+        self._is_after_gap = False
+        # Since when each was seen as it is, and how long that must last.
+        self._still: dict[Seen, tuple[float, float]] = {}
+
+    def interrupt(self) -> None:
+        """A look has failed."""
+        self._still, self._is_after_gap = {}, True
+
+    def add(self, asked: float, answered: float, found: Iterable[Seen]) -> list[Lost]:
+        """Takes what the look from `asked` to `answered` found. Returns the workers that are lost by now."""
+        if self._answered is not None and answered - self._answered > self._longest_gap_s:
+            self.interrupt()
+        self._answered = answered
+        before, is_after_gap, self._is_after_gap = self._still, self._is_after_gap, False
+        self._still = {seen: before.get(seen) or (answered, self._patience_s(seen, is_after_gap=is_after_gap)) for seen in found}
+        return [Lost(seen, self._is_blamed(seen)) for seen, (since, patience_s) in self._still.items() if asked - since >= patience_s]
+
+    def _patience_s(self, seen: Seen, *, is_after_gap: bool) -> float:
+        if seen.has_lock and seen.is_cell and not seen.is_cell_of(self._worker_id):
+            # Its parent, if that lives, says who is to blame.
+            return 2 * self._lease_s
+        return self._lease_s if seen.has_lock or is_after_gap else min(LOCK_GRACE_S, self._lease_s)
+
+    def _is_blamed(self, seen: Seen) -> bool:
+        if not seen.is_cell:
+            return True
+        # One that stalls may have been stopped together with its parent: only the parent knows that it was not.
+        return seen.is_cell_of(self._worker_id) if seen.has_lock else seen.has_parent
