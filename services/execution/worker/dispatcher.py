@@ -184,7 +184,7 @@ class Dispatcher:
             free = self._free
             if free <= 0:
                 return REFILL_S
-            claims = await self._claims.claim_queued(free)
+            claims = await self._claims.claim_next(free)
             await self._accept(claims)
         if len(claims) < free and not await self._claims.is_any_queued(QUEUED_FOR_S):
             self._behind.clear()
@@ -198,9 +198,9 @@ class Dispatcher:
             await self._go_on_with_suspects()
             if (free := self._free) > 0:
                 await self._accept(await self._claims.claim_lost(free))
-            if (free := self._free) > 0:
-                # While others wait in the queue, those that go on leave them half of what is free.
-                await self._accept(await self._claims.claim_due((free + 1) // 2 if self._behind.is_set() else free))
+            # While behind, the refill shares what is free between these and what is queued.
+            if (free := self._free) > 0 and not self._behind.is_set():
+                await self._accept(await self._claims.claim_due(free))
         if not self._behind.is_set() and await self._claims.is_any_queued(QUEUED_FOR_S):
             self._fall_behind()
 
