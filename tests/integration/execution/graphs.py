@@ -13,6 +13,7 @@ TOUCH = "touch"
 PAUSE = "pause"
 DRIP = "drip"
 POISON = "poison"
+STUCK = "stuck"
 
 
 def node(id: str, block_id: str, **constants: Any) -> dict[str, Any]:

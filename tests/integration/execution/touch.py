@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,20 @@ class PoisonBlock(Block):
         yield "value", input.value
 
 
+class StuckBlock(Block):
+    """Never gives the event loop back."""
+
+    id = "stuck"
+    effect = Effect.IDEMPOTENT
+    Input = TouchBlock.Input
+    Output = TouchBlock.Output
+
+    async def run(self, input: TouchBlock.Input, ctx: BlockContext) -> BlockResult:
+        """Does not return."""
+        time.sleep(3600)  # noqa: ASYNC251 - what it is for
+        yield "value", input.value
+
+
 class DripBlock(Block):
     """Emits the numbers below `value`, one after each pause. Running it again does no harm."""
 
@@ -160,5 +175,5 @@ class DripBlock(Block):
 
 def install() -> None:
     """Adds the blocks to this process."""
-    for block in (TouchBlock, PauseBlock, DripBlock, FlakyBlock, PourBlock, PoisonBlock, SpinBlock):
+    for block in (TouchBlock, PauseBlock, DripBlock, FlakyBlock, PourBlock, PoisonBlock, SpinBlock, StuckBlock):
         BlockRegistry.installed().add(block)
