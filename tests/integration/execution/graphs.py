@@ -14,6 +14,7 @@ PAUSE = "pause"
 DRIP = "drip"
 POISON = "poison"
 STUCK = "stuck"
+TIDY = "tidy"
 
 
 def node(id: str, block_id: str, **constants: Any) -> dict[str, Any]:

@@ -9,8 +9,9 @@ from services.execution.worker.aftermath import Aftermath
 from services.execution.worker.entries import Entry, append
 from services.execution.worker.letters import Letters
 from tests.integration.execution.conftest import Lab
-from tests.integration.execution.graphs import TIMER, TOUCH, chain
+from tests.integration.execution.graphs import TIDY, TIMER, TOUCH, chain
 from tests.integration.execution.test_journal import claims_of
+from tests.integration.execution.touch import Touches
 
 
 async def test_a_queued_execution_ends_at_once(lab: Lab) -> None:
@@ -33,6 +34,15 @@ async def test_a_running_execution_is_stopped_by_its_worker(lab: Lab) -> None:
     assert (record.status, record.outcome) == ("TERMINATED", "TERMINATED")
     kinds = [line.kind for line in await lab.journal(execution_id)]
     assert kinds[-2:] == [EventKind.NODE_TERMINATED, EventKind.EXECUTION_TERMINATED]
+
+
+async def test_a_block_may_tidy_up_when_its_run_is_cancelled_or_its_worker_stops(lab: Lab, touches: Touches) -> None:
+    async with lab.worker(drain_s=0.1):
+        cancelled, left = [await lab.start(chain(1, TIDY, seconds=2.0), X=1) for _ in range(2)]
+        for execution_id in (cancelled, left):
+            await lab.until(lambda: lab.get(execution_id), lambda record: record.last_seq > 5)  # noqa: B023 - called at once
+        assert (await lab.cancellation.cancel(await lab.get(cancelled), 10)).status == "TERMINATED"
+    await lab.until(touches.some, lambda _: len(touches.firings()) == 2, within_s=5)
 
 
 async def test_a_lost_cancel_message_is_made_good_by_the_heartbeat(lab: Lab) -> None:

@@ -158,6 +158,25 @@ class StuckBlock(Block):
         yield "value", input.value
 
 
+class TidyBlock(Block):
+    """Waits, and takes its time to tidy up; then it touches the file."""
+
+    id = "tidy"
+    effect = Effect.EFFECTFUL
+    Input = TouchBlock.Input
+    Output = TouchBlock.Output
+
+    async def run(self, input: TouchBlock.Input, ctx: BlockContext) -> BlockResult:
+        """One line, at the very end."""
+        try:
+            await asyncio.sleep(3600)
+            yield "value", input.value
+        finally:
+            await asyncio.sleep(input.seconds)
+            with Path(os.environ[FILE]).open("ab", buffering=0) as file:  # noqa: ASYNC230 - a line
+                file.write(f"{ctx.node_execution_id}\n".encode())
+
+
 class DripBlock(Block):
     """Emits the numbers below `value`, one after each pause. Running it again does no harm."""
 
@@ -175,5 +194,5 @@ class DripBlock(Block):
 
 def install() -> None:
     """Adds the blocks to this process."""
-    for block in (TouchBlock, PauseBlock, DripBlock, FlakyBlock, PourBlock, PoisonBlock, SpinBlock, StuckBlock):
+    for block in (TouchBlock, PauseBlock, DripBlock, FlakyBlock, PourBlock, PoisonBlock, SpinBlock, StuckBlock, TidyBlock):
         BlockRegistry.installed().add(block)
