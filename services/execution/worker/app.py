@@ -37,6 +37,7 @@ from services.execution.worker.liveness import Liveness
 from services.execution.worker.manager import ExecutionManager
 from services.execution.worker.quarantine import Quarantine
 from services.execution.worker.replay import Replay
+from services.execution.worker.rounds import Rounds
 from services.execution.worker.suspects import Suspects
 from services.execution.worker.tools import Tools
 
@@ -92,12 +93,14 @@ class Worker:
             tools=tools,
         )
         quarantine = Quarantine(pool, self._publisher, settings.lease_s)
+        self._rounds = Rounds()
         self._dispatcher = Dispatcher(
             manager=self._manager,
             claims=claims,
             suspects=Suspects(pool, self.id, settings.lease_s),
             leases=Leases(pool, settings.lease_s),
             quarantine=quarantine,
+            rounds=self._rounds,
             settings=settings,
         )
         self._liveness = Liveness(settings.database_url.get_secret_value(), self.id, self._dispatcher.database_was_away)
@@ -105,8 +108,8 @@ class Worker:
 
     @property
     def is_healthy(self) -> bool:
-        """True while every loop runs and the leases are being renewed."""
-        return self._dispatcher.is_healthy and self._liveness.held.is_set() and not any(task.done() for task in self._tasks.values())
+        """True while every loop runs and comes round, and others can see that this worker lives."""
+        return self._rounds.are_well and self._liveness.held.is_set() and not any(task.done() for task in self._tasks.values())
 
     def start(self) -> None:
         """Starts the loops. Needs neither database nor bus to be up."""
@@ -147,10 +150,12 @@ class Worker:
         await loop()
 
     async def _run_aftermath_sweeps(self) -> None:
+        self._rounds.done("aftermath sweeps")
         while True:
             await asyncio.sleep(_AFTERMATH_S)
             try:
                 await self._aftermath.sweep()
+                self._rounds.done("aftermath sweeps", _AFTERMATH_S)
             except (*DATABASE_AWAY, nats.errors.Error) as error:
                 _log.warning("aftermath_waits", error=type(error).__name__)
             except Exception as error:  # noqa: BLE001,RUF100 - the next time may do better

@@ -26,6 +26,7 @@ from services.execution.worker.leases import Claim, Leases
 from services.execution.worker.manager import ExecutionManager
 from services.execution.worker.pull import Pull
 from services.execution.worker.quarantine import Quarantine
+from services.execution.worker.rounds import Rounds
 from services.execution.worker.suspects import Probation, Suspects
 
 _log = get_logger("execution.dispatcher")
@@ -36,7 +37,6 @@ QUEUED_FOR_S = 0.5
 REFILL_S = 0.02
 _IDLE_REFILL_S = 0.1
 _DRAIN = 256
-_MISSED_BEATS = 5
 _RETRY_S = 0.5
 _FINISH_S = 1.0
 _FLUSH_S = 5.0
@@ -56,6 +56,7 @@ class Dispatcher:
         suspects: Suspects,
         leases: Leases,
         quarantine: Quarantine,
+        rounds: Rounds,
         settings: Settings,
     ) -> None:
         self._manager = manager
@@ -66,16 +67,12 @@ class Dispatcher:
         self._quarantine = quarantine
         self._settings = settings
         self._incoming: GroupCommit[Msg] = GroupCommit(self._claim, max_batch=_DRAIN)
-        self._last_beat = self._last_answer = time.monotonic()
+        self._rounds = rounds
+        self._last_answer = time.monotonic()
         self._steady_from = 0.0
         self._behind = asyncio.Event()
         # Held from the claim to its acceptance: a claim that is cut between the two would strand its runs for a lease.
         self._claiming = asyncio.Lock()
-
-    @property
-    def is_healthy(self) -> bool:
-        """True while the leases are being renewed."""
-        return time.monotonic() - self._last_beat < _MISSED_BEATS * self._settings.heartbeat_s + _RETRY_S
 
     def database_was_away(self) -> None:
         """Leases may have run out although their workers live: they get the time to renew them before anyone takes their runs."""
@@ -88,10 +85,14 @@ class Dispatcher:
     async def run_refills(self) -> None:
         """While behind, fills slots as they become free, fairly; until cancelled."""
         while True:
-            await self._behind.wait()
+            if not self._behind.is_set():
+                self._rounds.rests("refills")
+                await self._behind.wait()
+                self._rounds.done("refills")
             pause_s = REFILL_S
             try:
                 pause_s = await self._refill()
+                self._rounds.done("refills", pause_s)
             except DATABASE_AWAY as error:
                 self._away("refill", error)
             except Exception as error:  # noqa: BLE001,RUF100 - whatever it is, the next time may do better
@@ -100,11 +101,11 @@ class Dispatcher:
 
     async def run_heartbeats(self) -> None:
         """Renews the leases until cancelled."""
-        await self._every(self._settings.heartbeat_s, self._beat)
+        await self._every("heartbeats", self._settings.heartbeat_s, self._beat)
 
     async def run_sweeps(self) -> None:
         """Looks for executions that are lost, due or forgotten, until cancelled."""
-        await self._every(self._settings.sweep_s, self._sweep)
+        await self._every("sweeps", self._settings.sweep_s, self._sweep)
 
     async def run_bus(self, bus: Bus) -> None:
         """Listens to the bus until cancelled."""
@@ -248,7 +249,6 @@ class Dispatcher:
                 self._manager.cancel(execution_id)
             for execution_id in renewal.signalled:
                 self._manager.signal(execution_id)
-        self._last_beat = time.monotonic()
 
     async def _on_cancel(self, message: Msg) -> None:
         self._manager.cancel(message.data.decode(errors="replace"))
@@ -256,10 +256,12 @@ class Dispatcher:
     async def _on_signal(self, message: Msg) -> None:
         self._manager.signal(message.data.decode(errors="replace"))
 
-    async def _every(self, period_s: float, step: Callable[[], Awaitable[None]]) -> None:
+    async def _every(self, name: str, period_s: float, step: Callable[[], Awaitable[None]]) -> None:
+        self._rounds.done(name)
         while True:
             try:
                 await step()
+                self._rounds.done(name, period_s)
             except DATABASE_AWAY as error:
                 self._away(step.__name__, error)
             except Exception as error:  # noqa: BLE001,RUF100 - a loop that ended would leave runs without care
