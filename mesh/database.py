@@ -3,11 +3,12 @@
 import json
 from collections.abc import Callable
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
+from mesh.connections import connect, keep_alive, open_pool, options
 from mesh.settings import Settings
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
 # A handler that waits longer for a connection has lost its caller: refuse instead.
 POOL_TIMEOUT_S = 1.0
-CONNECT_TIMEOUT_S = 5.0
 PING_TIMEOUT_S = 1.0
 
 
@@ -57,6 +57,12 @@ class KeptConnection:
                 await self.give_back()
                 connection = self._connection = await self._pool.acquire(timeout=timeout)
             return await connection.fetch(query, *args, timeout=timeout)
+        except TimeoutError:
+            # Not even asked to stop: the next query comes soon, and cannot wait for a server that may have gone silent.
+            if self._connection is not None:
+                self._connection.terminate()
+            await self.give_back()
+            raise
         except BaseException:
             await self.give_back()
             raise
@@ -88,7 +94,7 @@ class Probe:
         """Raises when the database does not answer in time."""
         try:
             if self._connection is None or self._connection.is_closed():
-                self._connection = await asyncpg.connect(self._url, timeout=PING_TIMEOUT_S)
+                self._connection = await connect(self._url, timeout=PING_TIMEOUT_S)
             await self._connection.execute("SELECT 1", timeout=PING_TIMEOUT_S)
         except BaseException:
             self.close()
@@ -122,15 +128,8 @@ async def open_database(settings: Settings, schema: str) -> Database:
         # Compiling costs more than our short queries.
         "jit": "off",
     }
-    pool = await asyncpg.create_pool(
-        url,
-        min_size=0,
-        max_size=settings.database_pool_size,
-        timeout=CONNECT_TIMEOUT_S,
-        server_settings=server_settings,
-        reset=_keep_session,
-    )
-    return Database(cast("asyncpg.Pool[Any]", pool), lambda: _make_engine(url, settings.database_pool_size, server_settings))
+    size = settings.database_pool_size
+    return Database(await open_pool(url, size, server_settings), lambda: _make_engine(url, size, server_settings))
 
 
 def _make_engine(url: str, size: int, server_settings: dict[str, str]) -> "AsyncEngine":
@@ -142,10 +141,12 @@ def _make_engine(url: str, size: int, server_settings: dict[str, str]) -> "Async
         pool_size=size,
         max_overflow=0,
         pool_timeout=POOL_TIMEOUT_S,
-        connect_args={"server_settings": server_settings, "timeout": CONNECT_TIMEOUT_S},
+        connect_args=options(server_settings),
         json_serializer=json.dumps,
     )
+    event.listen(engine.sync_engine, "connect", lambda connection, _: keep_alive(connection.driver_connection))
     event.listen(engine.sync_engine, "checkout", _refuse_dead)
+    event.listen(engine.sync_engine, "handle_error", _give_up_silent)
     return engine
 
 
@@ -154,13 +155,15 @@ def driver_url(url: str) -> str:
     return urlunsplit(urlsplit(url)._replace(scheme="postgresql+asyncpg"))
 
 
-async def _keep_session(_: object) -> None:
-    """No code of ours leaves anything in a session; resetting it would cost each query a second round trip."""
-
-
 def _refuse_dead(connection: Any, _: Any, __: Any) -> None:
     """Trades a connection that the server has closed for a new one. Costs no round trip, unlike the pool's pre-ping."""
     if connection.driver_connection.is_closed():
         from sqlalchemy import exc  # noqa: PLC0415
 
         raise exc.DisconnectionError("closed by the server")
+
+
+def _give_up_silent(context: Any) -> None:
+    """Where a server did not answer in time, the idle connections are replaced as well: the library gives up that one only."""
+    if isinstance(context.original_exception, TimeoutError):
+        context.invalidate_pool_on_disconnect = True

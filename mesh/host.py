@@ -34,6 +34,7 @@ from mesh.service import Running, Service
 from mesh.settings import Settings
 from mesh.telemetry import Tracing, loop_lag, make_tracing
 from mesh.validation import violations
+from mesh.watchdog import watching
 
 GROUP = "treadle.services"
 # How long the end of traces may take; an absent collector must not hold the process.
@@ -66,6 +67,12 @@ async def serve(names: Sequence[str], settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    with watching(settings.watchdog_s):
+        await _serve(services, settings, stop)
+    _log.info("stopped")
+
+
+async def _serve(services: Sequence[Service], settings: Settings, stop: asyncio.Event) -> None:
     async with hosted(services, settings) as host:
         _log.info(
             "ready",
@@ -77,7 +84,6 @@ async def serve(names: Sequence[str], settings: Settings) -> None:
         _settle_memory()
         await stop.wait()
         _log.info("stopping")
-    _log.info("stopped")
 
 
 def _settle_memory() -> None:

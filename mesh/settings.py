@@ -60,6 +60,9 @@ class Settings(BaseSettings):
     max_concurrent_calls: int = Field(1000, ge=1, description="Unary calls at work in this process; more are refused with RetryInfo")
     max_concurrent_streams: int = Field(4000, ge=1, description="Streams open in this process; more are refused with RetryInfo")
     drain_s: float = Field(10.0, ge=0, description="How long a stopping process finishes what it has in hand")
+    watchdog_s: float = Field(
+        10.0, ge=0, description="How long the event loop may stand still before the process ends, to be started anew; 0 is for ever"
+    )
     drain_notice_s: float = Field(0.0, ge=0, description="Pause between NOT_SERVING and the stop, for load balancers to notice")
 
     max_sockets: int = Field(5000, ge=1, description="WebSockets that one gateway process serves at the same time")

@@ -8,6 +8,7 @@ from typing import Any
 import asyncpg
 import orjson
 
+from mesh.connections import BULK_TIMEOUT_S
 from services.audit.ledger import Entry, Mark, linked
 
 _PAGE = 1000
@@ -103,11 +104,11 @@ class Repository:
         """
         async with self._pool.acquire() as connection, connection.transaction():
             await connection.fetchrow(_LOCK_HEAD)
-            cut = await connection.fetchval(_CUT, _micros(horizon), _FORGOTTEN_AT_ONCE)
+            cut = await connection.fetchval(_CUT, _micros(horizon), _FORGOTTEN_AT_ONCE, timeout=BULK_TIMEOUT_S)
             if await connection.fetchval(_MOVE_CUT, cut) is None:
                 return 0
             await connection.execute("SET LOCAL audit.retention = 'on'")
-            await connection.execute(_FORGET, cut)
+            await connection.execute(_FORGET, cut, timeout=BULK_TIMEOUT_S)
             await _append(connection, [note(int(cut))])
         return int(cut)
 

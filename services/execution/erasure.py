@@ -5,6 +5,8 @@ from typing import Any
 
 import asyncpg
 
+from mesh.connections import BULK_TIMEOUT_S
+
 _BATCH = 200
 
 _UNFINISHED = "SELECT id::text FROM execution WHERE owner_id = $1 AND end_time IS NULL LIMIT 1000"
@@ -43,12 +45,12 @@ class Erasure:
 
     async def delete_of(self, owner_id: str) -> int:
         """Deletes a batch of the owner's executions that have ended; how many."""
-        return int(await self._pool.fetchval(_DELETE_OF, owner_id, _BATCH) or 0)
+        return int(await self._pool.fetchval(_DELETE_OF, owner_id, _BATCH, timeout=BULK_TIMEOUT_S) or 0)
 
     async def delete_snapshots(self, owner_id: str) -> None:
         """Deletes the graph versions that the owner's executions ran."""
-        await self._pool.execute(_SNAPSHOTS, owner_id)
+        await self._pool.execute(_SNAPSHOTS, owner_id, timeout=BULK_TIMEOUT_S)
 
     async def delete_before(self, horizon: dt.datetime) -> int:
         """Deletes a batch of executions that ended before `horizon`; how many."""
-        return int(await self._pool.fetchval(_DELETE_OLD, horizon, _BATCH) or 0)
+        return int(await self._pool.fetchval(_DELETE_OLD, horizon, _BATCH, timeout=BULK_TIMEOUT_S) or 0)

@@ -80,6 +80,7 @@ EXECUTION = Table(
     Index("execution_queued", "owner_id", "create_time", postgresql_where=text("status = 'QUEUED'")),
     # Few rows at any time, and none of the columns that heartbeats and commits change; so in all of these.
     Index("execution_held", "owner_id", "worker_id", postgresql_where=text("status = 'RUNNING' AND worker_id <> ''")),
+    Index("execution_verdicts", "verdict", "id", postgresql_where=text("status = 'RUNNING' AND verdict <> ''")),
     Index("execution_due", "wake_time", postgresql_where=text("wake_time IS NOT NULL")),
     Index("execution_children", "parent_id", "create_time", postgresql_where=text("parent_id IS NOT NULL")),
     Index("execution_open_children", "parent_id", postgresql_where=text("parent_id IS NOT NULL AND end_time IS NULL")),

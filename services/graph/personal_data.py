@@ -6,6 +6,7 @@ from typing import Any
 import asyncpg
 import orjson
 
+from mesh.connections import BULK_TIMEOUT_S
 from mesh.personal_data import Piece, line
 from services.graph.kept import KeptGraphs
 
@@ -46,8 +47,8 @@ class GraphData:
 
     async def erase(self, user_id: str) -> None:
         """Deletes all of it, also what is kept in caches."""
-        await self._pool.execute(_ERASE_DRAFTS, user_id)
-        for row in await self._pool.fetch(_ERASE, user_id):
+        await self._pool.execute(_ERASE_DRAFTS, user_id, timeout=BULK_TIMEOUT_S)
+        for row in await self._pool.fetch(_ERASE, user_id, timeout=BULK_TIMEOUT_S):
             await self._kept.deleted(str(row["id"]))
 
 

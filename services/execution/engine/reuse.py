@@ -31,11 +31,15 @@ class Memo:
         """What the run of that state, which has kept its history, did to the end."""
         memo = cls()
         for firing in state.firings.values():
-            if firing.status is Status.COMPLETED and not child_errors(firing.answer):
-                memo._left.setdefault(_key(firing), deque()).append(firing.outputs)
-            elif child_id := _child_of(firing):
-                memo._children.setdefault(_key(firing), deque()).append(child_id)
+            memo.add(firing)
         return memo
+
+    def add(self, firing: Firing) -> None:
+        """Takes the next firing of the ended run. It reads all of the firing's inputs, which may take milliseconds."""
+        if firing.status is Status.COMPLETED and not child_errors(firing.answer):
+            self._left.setdefault(_key(firing), deque()).append(firing.outputs)
+        elif child_id := _child_of(firing):
+            self._children.setdefault(_key(firing), deque()).append(child_id)
 
     def outputs_of(self, firing: Firing) -> Outputs | None:
         """What the firing gives without being run; None when it has to run. The same answer each time it is asked, so a replay that asks

@@ -47,11 +47,11 @@ class Aftermath:
         await self._group.drain()
 
     async def sweep(self) -> None:
-        """Does what nobody has done: parents to tell, children to stop, letters to send. Raises database errors."""
+        """Does what nobody has done: parents to tell, runs to stop, letters to send. Raises database errors."""
         await self._notices.signalled(await self._tree.tell_parents())
-        orphans = await self._tree.orphans()
-        if orphans:
-            await stop(self._tree, self._notices, orphans)
+        left = await self._tree.left_to_stop()
+        if left:
+            await stop(self._tree, self._notices, left)
         bus = self._notices.bus
         if bus is not None and bus.is_connected:
             await self._letters.send_due(bus)

@@ -53,13 +53,14 @@ class Worker:
             keeper=holder.keeper,
             claims=holder.claims,
             judge=Judge(pool, holder.leases, self.id, lease_s=settings.lease_s, sweep_s=settings.sweep_s),
+            rounds=holder.rounds,
             settings=settings,
         )
         self._cells = Cells(Suspects(pool, settings.lease_s), self.id, settings)
 
     @property
     def is_healthy(self) -> bool:
-        """True while every loop runs and the leases are being renewed."""
+        """True while every loop runs and comes round, and others can see that this worker lives."""
         return self._holder.is_healthy and self._loops.are_running
 
     def start(self) -> None:
@@ -72,7 +73,7 @@ class Worker:
                 "refills": self._when_alive(self._dispatcher.run_refills),
                 "pull": self._when_alive(self._pull),
                 "cells": self._when_alive(self._cells.run),
-                "aftermath sweeps": every(_AFTERMATH_S, self._holder.aftermath.sweep),
+                "aftermath sweeps": every(_AFTERMATH_S, self._holder.aftermath.sweep, self._holder.rounds),
             }
         )
 

@@ -22,6 +22,7 @@ from mesh.logs import configure, get_logger
 from mesh.metrics import Metrics
 from mesh.settings import Settings
 from mesh.telemetry import Tracing, make_tracing
+from mesh.watchdog import watching
 from services.execution.errors import DATABASE_AWAY
 from services.execution.hooks import arm_plan
 from services.execution.worker.holder import Holder, Means
@@ -115,7 +116,8 @@ async def _main(cell_id: str, begun: Callable[[], None]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, work.cancel)
     try:
-        await asyncio.wait({work})
+        with watching(settings.watchdog_s):
+            await asyncio.wait({work})
         if not work.cancelled() and (error := work.exception()) is not None:
             _log.error("cell_broke", exc_info=error)
     finally:

@@ -62,9 +62,27 @@ WITH wanted AS (
 {GIVE}
 """  # noqa: S608 - composed of constants
 
+_LOST = """
+    SELECT id FROM execution WHERE status = 'RUNNING' AND worker_id <> '' AND verdict = 'LOST'
+    ORDER BY id LIMIT {limit} FOR UPDATE SKIP LOCKED
+"""
+
+# Of those that have been due longest, each owner's first, then each owner's second.
+_DUE = f"""
+    SELECT e.id FROM (
+        SELECT id, wake_time, row_number() OVER (PARTITION BY owner_id ORDER BY wake_time) AS place
+        FROM (SELECT id, owner_id, wake_time FROM execution WHERE {_IS_PARKED} AND wake_time < now() ORDER BY wake_time LIMIT 1000) longest
+    ) d JOIN execution e ON e.id = d.id WHERE {_IS_PARKED} AND e.wake_time < now()
+    ORDER BY d.place, d.wake_time LIMIT {{limit}} FOR UPDATE OF e SKIP LOCKED
+"""  # noqa: S608
+
 # The owners are found by steps through the index, whatever the length of their queues.
-_CLAIM_QUEUED = f"""
-WITH RECURSIVE steps AS (
+_CLAIM_NEXT = f"""
+WITH RECURSIVE lost AS ({_LOST.format(limit="$5::int")}
+), due AS ({_DUE.format(limit="($5::int - (SELECT count(*) FROM lost) + $7::int) / 2")}
+), ongoing AS (
+    SELECT id FROM lost UNION ALL SELECT id FROM due
+), steps AS (
     (SELECT owner_id FROM execution WHERE status = 'QUEUED' AND owner_id > $6 ORDER BY owner_id LIMIT 1)
     UNION ALL
     SELECT (SELECT e.owner_id FROM execution e WHERE e.status = 'QUEUED' AND e.owner_id > s.owner_id ORDER BY e.owner_id LIMIT 1)
@@ -82,35 +100,19 @@ WITH RECURSIVE steps AS (
     ) q
     WHERE coalesce(everywhere, 0) + q.place <= $3 AND coalesce(here, 0) + q.place <= $4
     ORDER BY rank, create_time LIMIT 2 * $5::int
-), mine AS (
+), queued AS (
     SELECT e.id FROM chosen c JOIN execution e ON e.id = c.id WHERE e.status = 'QUEUED'
-    ORDER BY c.rank, c.create_time LIMIT $5::int FOR UPDATE OF e SKIP LOCKED
+    ORDER BY c.rank, c.create_time LIMIT $5::int - (SELECT count(*) FROM ongoing) FOR UPDATE OF e SKIP LOCKED
+), mine AS (
+    SELECT id FROM ongoing UNION ALL SELECT id FROM queued
 ), given AS ({GIVE})
 SELECT (SELECT max(owner_id) FROM owners HAVING count(*) = {_OWNERS_AT_ONCE}) AS cursor, given.* FROM (SELECT) one LEFT JOIN given ON true
 """  # noqa: S608
 
-_CLAIM_LOST = f"""
-WITH mine AS (
-    SELECT id FROM execution
-    WHERE status = 'RUNNING' AND worker_id <> '' AND verdict = 'LOST'
-    ORDER BY lease_until LIMIT $3 FOR UPDATE SKIP LOCKED
-)
-{GIVE}
-"""  # noqa: S608
+_CLAIM_LOST = f"WITH mine AS ({_LOST.format(limit='$3')}) {GIVE}"
+_CLAIM_DUE = f"WITH mine AS ({_DUE.format(limit='$3')}) {GIVE}"
 
-# Of those that have been due longest, each owner's first, then each owner's second.
-_CLAIM_DUE = f"""
-WITH due AS (
-    SELECT id, wake_time, row_number() OVER (PARTITION BY owner_id ORDER BY wake_time) AS place
-    FROM (SELECT id, owner_id, wake_time FROM execution WHERE {_IS_PARKED} AND wake_time < now() ORDER BY wake_time LIMIT 1000) longest
-), mine AS (
-    SELECT e.id FROM due d JOIN execution e ON e.id = d.id WHERE {_IS_PARKED} AND e.wake_time < now()
-    ORDER BY d.place, d.wake_time LIMIT $3 FOR UPDATE OF e SKIP LOCKED
-)
-{GIVE}
-"""  # noqa: S608
-
-_DUE = f"SELECT id::text FROM execution WHERE id = ANY($1::text[]::uuid[]) AND {_IS_PARKED} AND wake_time <= now()"  # noqa: S608
+_ARE_DUE = f"SELECT id::text FROM execution WHERE id = ANY($1::text[]::uuid[]) AND {_IS_PARKED} AND wake_time <= now()"  # noqa: S608
 
 _IS_QUEUED = "SELECT EXISTS (SELECT 1 FROM execution WHERE status = 'QUEUED' AND create_time < now() - make_interval(secs => $1))"
 
@@ -131,6 +133,7 @@ class Claims:
         self._for_us = worker_id, lease_s
         self._limits = limits.everywhere, limits.here
         self._cursor = ""
+        self._turn = 0
 
     async def claim(self, execution_ids: Sequence[str], *, with_queued: bool = True) -> list[Claim]:
         """Claims those of the given executions that are due, lost or given back, and queued ones as their owners' limits allow. Suspects
@@ -140,9 +143,13 @@ class Claims:
         rows = await self._pool.fetch(_CLAIM, *self._for_us, *limits, list(execution_ids), timeout=_TIMEOUT_S)
         return [Claim(*row) for row in rows]
 
-    async def claim_queued(self, limit: int) -> list[Claim]:
-        """Claims queued executions: of the owners with the fewest at work first, and each owner's oldest first."""
-        rows = await self._pool.fetch(_CLAIM_QUEUED, *self._for_us, *self._limits, limit, self._cursor, timeout=_TIMEOUT_S)
+    async def claim_next(self, limit: int) -> list[Claim]:
+        """Claims what goes on before what starts: all that was lost, then half of the rest for what is due, then queued executions, of the
+        owners with the fewest at work first, and each owner's oldest first.
+        """
+        # Of an odd number, the larger half goes to what is due every other time: one slot is shared by turns.
+        self._turn = 1 - self._turn
+        rows = await self._pool.fetch(_CLAIM_NEXT, *self._for_us, *self._limits, limit, self._cursor, self._turn, timeout=_TIMEOUT_S)
         self._cursor = rows[0][0] or ""
         return [Claim(*tuple(row)[1:]) for row in rows if row[1] is not None]
 
@@ -158,7 +165,7 @@ class Claims:
 
     async def due(self, execution_ids: Sequence[str]) -> list[str]:
         """Those of the given executions that are parked and due."""
-        return [row[0] for row in await self._pool.fetch(_DUE, list(execution_ids), timeout=_TIMEOUT_S)]
+        return [row[0] for row in await self._pool.fetch(_ARE_DUE, list(execution_ids), timeout=_TIMEOUT_S)]
 
     async def is_any_queued(self, for_s: float) -> bool:
         """True while some execution has been queued for that long."""

@@ -23,6 +23,7 @@ from services.execution.worker.leases import Claim
 from services.execution.worker.loops import every, failed
 from services.execution.worker.manager import ExecutionManager
 from services.execution.worker.pull import Pull
+from services.execution.worker.rounds import Rounds
 
 # A queued execution this old has lost its message, or waits for slots or limits.
 QUEUED_FOR_S = 0.5
@@ -31,17 +32,21 @@ REFILL_S = 0.02
 _IDLE_REFILL_S = 0.1
 _DRAIN = 256
 _FINISH_S = 1.0
+_REFILLS = "refills"
 _BUS_AWAY = (OSError, TimeoutError, nats.errors.Error)
 
 
 class Dispatcher:
     """Claims executions and has them kept; judges lost workers."""
 
-    def __init__(self, *, manager: ExecutionManager, keeper: Keeper, claims: Claims, judge: Judge, settings: Settings) -> None:
+    def __init__(
+        self, *, manager: ExecutionManager, keeper: Keeper, claims: Claims, judge: Judge, rounds: Rounds, settings: Settings
+    ) -> None:
         self._manager = manager
         self._keeper = keeper
         self._claims = claims
         self._judge = judge
+        self._rounds = rounds
         self._settings = settings
         self._incoming: GroupCommit[Msg] = GroupCommit(self._claim, max_batch=_DRAIN)
         self._behind = asyncio.Event()
@@ -55,17 +60,21 @@ class Dispatcher:
     async def run_refills(self) -> None:
         """While behind, fills slots as they become free, fairly; until cancelled."""
         while True:
-            await self._behind.wait()
+            if not self._behind.is_set():
+                self._rounds.rests(_REFILLS)
+                await self._behind.wait()
+                self._rounds.done(_REFILLS)
             pause_s = REFILL_S
             try:
                 pause_s = await self._refill()
+                self._rounds.done(_REFILLS, pause_s)
             except Exception as error:  # noqa: BLE001,RUF100 - whatever it is, the next time may do better
                 failed("refill", error)
             await asyncio.sleep(pause_s)
 
     async def run_sweeps(self) -> None:
         """Looks for executions that are lost, due or forgotten, until cancelled."""
-        await every(self._settings.sweep_s, self._sweep)
+        await every(self._settings.sweep_s, self._sweep, self._rounds)
 
     async def run_pull(self, bus: Bus) -> None:
         """Takes what the bus brings until cancelled."""
@@ -117,7 +126,7 @@ class Dispatcher:
             free = self._free
             if free <= 0:
                 return REFILL_S
-            claims = await self._claims.claim_queued(free)
+            claims = await self._claims.claim_next(free)
             await self._accept(claims)
         if len(claims) < free and not await self._claims.is_any_queued(QUEUED_FOR_S):
             self._behind.clear()
@@ -128,9 +137,9 @@ class Dispatcher:
         async with self._claiming:
             if (free := self._free) > 0:
                 await self._accept(await self._claims.claim_lost(free))
-            if (free := self._free) > 0:
-                # While others wait in the queue, those that go on leave them half of what is free.
-                await self._accept(await self._claims.claim_due((free + 1) // 2 if self._behind.is_set() else free))
+            # While behind, the refill shares what is free between these and what is queued.
+            if (free := self._free) > 0 and not self._behind.is_set():
+                await self._accept(await self._claims.claim_due(free))
         if not self._behind.is_set() and await self._claims.is_any_queued(QUEUED_FOR_S):
             self._fall_behind()
 

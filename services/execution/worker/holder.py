@@ -32,6 +32,7 @@ from services.execution.worker.loops import Loops
 from services.execution.worker.manager import ExecutionManager
 from services.execution.worker.quarantine import Quarantine
 from services.execution.worker.replay import Replay
+from services.execution.worker.rounds import Rounds
 from services.execution.worker.tools import Tools
 
 # What is left to do after the last commits may take this long at the end; the sweeps of others do the rest.
@@ -57,6 +58,7 @@ class Holder:
         self.id = worker_id
         self.bus: Bus | None = None
         self.loops = Loops()
+        self.rounds = Rounds()
         self.leases = Leases(pool, settings.lease_s)
         self.claims = Claims(pool, worker_id, settings.lease_s, _limits(settings))
         self.liveness = Liveness(settings.database_url.get_secret_value(), worker_id)
@@ -83,12 +85,12 @@ class Holder:
             tools=tools,
         )
         quarantine = Quarantine(pool, self._publisher, settings.lease_s)
-        self.keeper = Keeper(self.manager, self.leases, quarantine, settings)
+        self.keeper = Keeper(self.manager, self.leases, quarantine, self.rounds, settings)
 
     @property
     def is_healthy(self) -> bool:
-        """True while every loop runs and the leases are being renewed."""
-        return self.keeper.is_healthy and self.liveness.held.is_set() and self.loops.are_running
+        """True while every loop runs and comes round, and others can see that this process lives."""
+        return self.rounds.are_well and self.liveness.held.is_set() and self.loops.are_running
 
     def start(self) -> None:
         """Starts the loops. Needs neither database nor bus to be up."""

@@ -1,7 +1,6 @@
 """The keeper: sees to the runs that are here. Renews their leases, tells them what callers want of them, and gives them back at the end."""
 
 import asyncio
-import time
 from contextlib import suppress
 
 import nats.errors
@@ -16,11 +15,10 @@ from services.execution.worker.leases import Claim, Leases
 from services.execution.worker.loops import every
 from services.execution.worker.manager import ExecutionManager
 from services.execution.worker.quarantine import Quarantine
+from services.execution.worker.rounds import Rounds
 
 _log = get_logger("execution.keeper")
 
-_MISSED_BEATS = 5
-_RETRY_S = 0.5
 _FLUSH_S = 5.0
 _BUS_AWAY = (OSError, TimeoutError, nats.errors.Error)
 
@@ -28,17 +26,12 @@ _BUS_AWAY = (OSError, TimeoutError, nats.errors.Error)
 class Keeper:
     """Keeps the runs of a manager."""
 
-    def __init__(self, manager: ExecutionManager, leases: Leases, quarantine: Quarantine, settings: Settings) -> None:
+    def __init__(self, manager: ExecutionManager, leases: Leases, quarantine: Quarantine, rounds: Rounds, settings: Settings) -> None:
         self._manager = manager
         self._leases = leases
         self._quarantine = quarantine
+        self._rounds = rounds
         self._settings = settings
-        self._last_beat = time.monotonic()
-
-    @property
-    def is_healthy(self) -> bool:
-        """True while the leases are being renewed."""
-        return time.monotonic() - self._last_beat < _MISSED_BEATS * self._settings.heartbeat_s + _RETRY_S
 
     async def accept(self, claims: list[Claim]) -> None:
         """Takes over what the database has just given, perhaps nothing. Raises database errors when what is to be given up could not be."""
@@ -49,7 +42,7 @@ class Keeper:
 
     async def run_heartbeats(self) -> None:
         """Renews the leases until cancelled."""
-        await every(self._settings.heartbeat_s, self._beat)
+        await every(self._settings.heartbeat_s, self._beat, self._rounds)
 
     async def listen(self, bus: Bus) -> None:
         """Passes on what callers want, until cancelled."""
@@ -89,7 +82,6 @@ class Keeper:
                 self._manager.cancel(execution_id)
             for execution_id in renewal.signalled:
                 self._manager.signal(execution_id)
-        self._last_beat = time.monotonic()
 
     async def _on_cancel(self, message: Msg) -> None:
         self._manager.cancel(message.data.decode(errors="replace"))

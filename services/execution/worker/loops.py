@@ -9,6 +9,7 @@ import nats.errors
 from mesh.logs import get_logger
 from mesh.tasks import end
 from services.execution.errors import DATABASE_AWAY
+from services.execution.worker.rounds import Rounds
 
 _log = get_logger("execution.worker")
 
@@ -38,11 +39,16 @@ class Loops:
         await end(*tasks.values())
 
 
-async def every(period_s: float, step: Callable[[], Awaitable[None]]) -> None:
-    """Does a step again and again until cancelled, whatever becomes of it, with a pause of `period_s` after each."""
+async def every(period_s: float, step: Callable[[], Awaitable[None]], rounds: Rounds | None = None) -> None:
+    """Does a step again and again until cancelled, whatever becomes of it, with a pause of `period_s` after each. `rounds` hears of it."""
+    name = step.__qualname__
+    if rounds is not None:
+        rounds.done(name)
     while True:
         try:
             await step()
+            if rounds is not None:
+                rounds.done(name, period_s)
         except Exception as error:  # noqa: BLE001,RUF100 - the next time may do better; a loop that ended would leave runs without care
             failed(step.__name__, error)
         await asyncio.sleep(period_s)

@@ -38,6 +38,9 @@ _log = get_logger("execution.run")
 
 # One run holds the event loop no longer than this at a time.
 SLICE_S = 0.005
+# How long a block may tidy up when it is cut off, and how often it is asked to end: the manager waits for a run longer than that.
+_TIDY_S = 5.0
+_TIDY_TRIES = 2
 # Events recorded and not yet durable, at most: a run that outpaces the database waits for it.
 MAX_AHEAD = 2000
 
@@ -108,7 +111,9 @@ class Run:
         self._is_stopping = True
         self._wake.set()
         for index, task in list(self._tasks.items()):
-            if self._executor.on_interrupt(self._firings.started[index].node) is OnInterrupt.RETRY:
+            # Of a run that is over, some may still tidy up.
+            firing = self._firings.started.get(index)
+            if firing is not None and self._executor.on_interrupt(firing.node) is OnInterrupt.RETRY:
                 task.cancel()
 
     async def main(self) -> bool:
@@ -347,7 +352,7 @@ class Run:
         self._firings.wait(firing, EventKind.NODE_WAITING, child_value(execution_id))
 
     async def _drop_tasks(self) -> None:
-        await end(*self._tasks.values())
+        await end(*self._tasks.values(), ask_again_s=_TIDY_S, tries=_TIDY_TRIES)
 
     # --- The end ------------------------------------------------------------------------------------------------------------------------
 

@@ -13,6 +13,8 @@ TOUCH = "touch"
 PAUSE = "pause"
 DRIP = "drip"
 POISON = "poison"
+STUCK = "stuck"
+TIDY = "tidy"
 
 
 def node(id: str, block_id: str, **constants: Any) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from services.execution.engine.events import EventKind
 from services.execution.worker.leases import SUSPECT_AFTER
 from services.execution.worker.pull import CONSUMER
 from tests.integration.execution.conftest import Lab
-from tests.integration.execution.graphs import PAUSE, POISON, chain
+from tests.integration.execution.graphs import PAUSE, POISON, STUCK, chain
 
 TRIES = 5
 # From the verdict to the start in a cell, on a machine that does other things as well.
@@ -103,13 +103,13 @@ async def test_a_message_that_is_no_id_is_dropped(lab: Lab) -> None:
         await lab.until(look, lambda info: info.num_pending == info.num_ack_pending == 0)
 
 
-async def kept_alive(lab: Lab, count: int, running: "list[subprocess.Popen[bytes]] | None" = None) -> None:
+async def kept_alive(lab: Lab, count: int, running: "list[subprocess.Popen[bytes]] | None" = None, **changes: Any) -> None:
     """Workers that are started again whenever they die, until cancelled. `running` gets those that run."""
     shown = running if running is not None else []
 
     async def one() -> None:
         while True:
-            with lab.worker_process() as process:
+            with lab.worker_process(**changes) as process:
                 shown.append(process)
                 while process.poll() is None:  # noqa: ASYNC110 - there is no event for the end of a process
                     await asyncio.sleep(0.1)
@@ -140,6 +140,22 @@ async def test_one_users_poison_fails_alone_and_the_long_runs_of_another_go_on(l
         assert longest_s < LONGEST_PAUSE_S
         await lab.until(lambda: letters(lab, poison), bool)
         assert [len(await letters(lab, execution_id)) for execution_id in (poison, *innocent)] == [1] + [0] * len(innocent)
+    finally:
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
+
+
+@pytest.mark.timeout(150)
+async def test_a_block_that_keeps_the_event_loop_for_ever_is_a_poison_like_any_other(lab: Lab) -> None:
+    innocent = [await lab.start(chain(2, PAUSE, seconds=2.0), X=at) for at in range(4)]
+    keeping = asyncio.create_task(kept_alive(lab, 2, watchdog_s=1.0))
+    try:
+        query = "SELECT count(*) FROM execution WHERE id = ANY($1::uuid[]) AND status = 'RUNNING' AND last_seq > 3"
+        await lab.until(lambda: lab.pool.fetchval(query, innocent), lambda count: count == len(innocent))
+        poison = await lab.start(chain(1, STUCK), X=1)
+        record = await lab.ended(poison, within_s=100)
+        assert (record.status, "given up" in record.error) == ("FAILED", True)
+        assert [(await lab.ended(execution_id, within_s=30)).status for execution_id in innocent] == ["COMPLETED"] * len(innocent)
     finally:
         keeping.cancel()
         await asyncio.gather(keeping, return_exceptions=True)

@@ -1,14 +1,22 @@
 """A run cut off after any of its events comes to the same end."""
 
+import asyncio
+import time
 from typing import Any
 
 import pytest
 
+from services.block.sdk import BlockRegistry
+from services.execution.engine import reuse
 from services.execution.engine.events import EventKind
+from services.execution.engine.state import Firing, State
 from services.execution.lines import Line, write_row
+from services.execution.snapshots import Snapshots
+from services.execution.worker.replay import Replay
 from tests.integration.execution.conftest import Lab
-from tests.integration.execution.graphs import CALCULATOR, DRIP, INPUT, OUTPUT, STEP, document, link, node
+from tests.integration.execution.graphs import CALCULATOR, DRIP, INPUT, OUTPUT, STEP, chain, document, link, node
 from tests.integration.execution.test_crash import check
+from tests.integration.execution.test_journal import claims_of
 
 RUN = {EventKind.EXECUTION_STARTED, EventKind.EXECUTION_RESUMED}
 
@@ -70,3 +78,36 @@ async def test_after_any_event(lab: Lab, source: str, given: Any) -> None:
             assert again.outputs == whole.outputs, f"cut after {length}"
             assert told(resumed) == told(lines), f"cut after {length}"
             assert resumed[:length] == lines[:length]
+
+
+async def test_to_go_on_from_a_run_of_large_values_holds_up_nobody(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with lab.worker():
+        old = await lab.start(chain(100), X=1)
+        await lab.ended(old)
+    lab.notices.bell.bus = None
+    new = (await lab.create((await lab.get(old)).graph_id, X=1)).record.id
+    await lab.pool.execute("UPDATE execution SET retry_of = $2 WHERE id = $1", new, old)
+    (claim,) = await claims_of(lab, "w").claim([new])
+    assert claim.retry_of == old
+
+    def slow(firing: Firing) -> tuple[str, bytes]:
+        # As long as it takes to read a value of a few megabytes.
+        time.sleep(0.005)
+        return firing.node.id, b""
+
+    monkeypatch.setattr(reuse, "_key", slow)
+    snapshot = await Snapshots(lab.repository, BlockRegistry.installed()).get(*claim.snapshot)
+    holds: list[float] = []
+
+    async def beat() -> None:
+        while True:
+            before = time.monotonic()
+            await asyncio.sleep(0)
+            holds.append(time.monotonic() - before)
+
+    beating = asyncio.create_task(beat())
+    standing = await Replay(lab.repository).stand(claim, State(snapshot.plan, new, {}))
+    beating.cancel()
+    assert standing.memo is not None
+    assert sum(holds) > 0.5
+    assert max(holds) < 0.25

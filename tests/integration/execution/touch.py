@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,39 @@ class PoisonBlock(Block):
         yield "value", input.value
 
 
+class StuckBlock(Block):
+    """Never gives the event loop back."""
+
+    id = "stuck"
+    effect = Effect.IDEMPOTENT
+    Input = TouchBlock.Input
+    Output = TouchBlock.Output
+
+    async def run(self, input: TouchBlock.Input, ctx: BlockContext) -> BlockResult:
+        """Does not return."""
+        time.sleep(3600)  # noqa: ASYNC251 - what it is for
+        yield "value", input.value
+
+
+class TidyBlock(Block):
+    """Waits, and takes its time to tidy up; then it touches the file."""
+
+    id = "tidy"
+    effect = Effect.EFFECTFUL
+    Input = TouchBlock.Input
+    Output = TouchBlock.Output
+
+    async def run(self, input: TouchBlock.Input, ctx: BlockContext) -> BlockResult:
+        """One line, at the very end."""
+        try:
+            await asyncio.sleep(3600)
+            yield "value", input.value
+        finally:
+            await asyncio.sleep(input.seconds)
+            with Path(os.environ[FILE]).open("ab", buffering=0) as file:  # noqa: ASYNC230 - a line
+                file.write(f"{ctx.node_execution_id}\n".encode())
+
+
 class DripBlock(Block):
     """Emits the numbers below `value`, one after each pause. Running it again does no harm."""
 
@@ -166,5 +200,5 @@ class DripBlock(Block):
 def install() -> None:
     """Adds the blocks to this process, and to the cells of its workers."""
     cells.PROGRAM = (sys.executable, str(Path(__file__).with_name("cell_process.py")))
-    for block in (TouchBlock, PauseBlock, DripBlock, FlakyBlock, PourBlock, PoisonBlock, SpinBlock):
+    for block in (TouchBlock, PauseBlock, DripBlock, FlakyBlock, PourBlock, PoisonBlock, SpinBlock, StuckBlock, TidyBlock):
         BlockRegistry.installed().add(block)

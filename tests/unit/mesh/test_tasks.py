@@ -41,13 +41,38 @@ async def test_a_task_has_time_for_what_it_does_at_its_end() -> None:
         try:
             await forever()
         finally:
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(1.5)
             tidied.set()
 
     task = asyncio.create_task(tidy())
     await asyncio.sleep(0)
     await end(task)
     assert tidied.is_set()
+
+
+async def test_a_task_that_ends_others_does_not_leave_them_when_it_is_asked_again() -> None:
+    tidied = asyncio.Event()
+
+    async def tidy() -> None:
+        try:
+            await forever()
+        finally:
+            await asyncio.sleep(0.2)
+            tidied.set()
+
+    async def nested() -> None:
+        inner = asyncio.create_task(tidy())
+        try:
+            await forever()
+        finally:
+            await end(inner)
+
+    task = asyncio.create_task(nested())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    await end(task, ask_again_s=0.05)
+    assert tidied.is_set()
+    assert task.cancelled()
 
 
 async def test_a_task_that_never_heeds_is_left_behind() -> None:
