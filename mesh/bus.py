@@ -76,18 +76,23 @@ async def open_bus(url: str, name: str) -> Bus:
         _log.info("bus_back")
 
     client = _Client()
-    await client.connect(
-        url,
-        name=name,
-        error_cb=on_error,
-        disconnected_cb=on_lost,
-        reconnected_cb=on_back,
-        connect_timeout=CONNECT_TIMEOUT_S,
-        reconnect_time_wait=RECONNECT_WAIT_S,  # type: ignore[arg-type]  # said to be an int, taken as seconds of any kind
-        max_reconnect_attempts=-1,
-        ping_interval=PING_EVERY_S,
-        max_outstanding_pings=MAX_MISSED_PINGS,
-        pending_size=PENDING_BYTES,
-        drain_timeout=DRAIN_TIMEOUT_S,
-    )
+    try:
+        await client.connect(
+            url,
+            name=name,
+            error_cb=on_error,
+            disconnected_cb=on_lost,
+            reconnected_cb=on_back,
+            connect_timeout=CONNECT_TIMEOUT_S,
+            reconnect_time_wait=RECONNECT_WAIT_S,  # type: ignore[arg-type]  # said to be an int, taken as seconds of any kind
+            max_reconnect_attempts=-1,
+            ping_interval=PING_EVERY_S,
+            max_outstanding_pings=MAX_MISSED_PINGS,
+            pending_size=PENDING_BYTES,
+            drain_timeout=DRAIN_TIMEOUT_S,
+        )
+    except BaseException:
+        # Cut off between connection and greeting, the library leaves the socket open.
+        await client.close()
+        raise
     return Bus(client, client.jetstream(timeout=PUBLISH_TIMEOUT_S))

@@ -1,7 +1,10 @@
 """The connection to the bus outlives those who give up waiting for it."""
 
 import asyncio
+import gc
+import warnings
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import pytest
 import pytest_asyncio
@@ -60,3 +63,19 @@ async def test_a_cancellation_from_before_does_not_disturb(bus: Bus) -> None:
     await asyncio.sleep(0)
     cleaning.cancel()
     assert await cleaning
+
+
+async def test_a_connection_that_is_cut_off_while_it_is_made_leaves_no_socket(nats_url: str) -> None:
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        for turns in range(30):
+            opening = asyncio.create_task(open_bus(nats_url, "cut"))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            opening.cancel()
+            with suppress(asyncio.CancelledError):
+                await (await opening).close()
+            del opening
+            await asyncio.sleep(0.01)
+            gc.collect()
+    assert not found
