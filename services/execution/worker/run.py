@@ -310,23 +310,25 @@ class Run:
 
     def _spawn(self, firing: Firing) -> None:
         child = self._firings.children.pop(firing.index, None)
-        work = self._run_firing(firing) if child is None else self._start_child(firing, child)
-        self._tasks[firing.index] = asyncio.create_task(self._watch(firing, work), name=f"firing {firing.id}")
+        task = self._tasks[firing.index] = asyncio.create_task(self._watch(firing, child), name=f"firing {firing.id}")
+        # By the task's end, not in it: one that is cancelled before it begins does nothing at all.
+        task.add_done_callback(lambda _: self._left(firing.index))
 
-    async def _watch(self, firing: Firing, work: Awaitable[None]) -> None:
+    def _left(self, index: int) -> None:
+        del self._tasks[index]
+        self._admit()
+        self._wake.set()
+
+    async def _watch(self, firing: Firing, child: Child | None) -> None:
         try:
             with self._tools.tracer.start_as_current_span("engine.firing", attributes=self._attributes(firing)):
-                await work
+                await (self._run_firing(firing) if child is None else self._start_child(firing, child))
         except BlockError as error:
             self._firings.fail(firing, error)
         except LimitReachedError as limit:
             self._hit(limit)
         except Exception as error:  # noqa: BLE001,RUF100 - the actor raises it
             self._fault = error
-        finally:
-            del self._tasks[firing.index]
-            self._admit()
-            self._wake.set()
 
     def _attributes(self, firing: Firing) -> dict[str, str]:
         return {"execution_id": self.claim.execution_id, "node_execution_id": firing.id, "block_id": firing.node.block_id}

@@ -5,7 +5,11 @@ import signal
 import time
 from collections import Counter
 
+import pytest
+
 from services.execution.engine.events import EventKind
+from services.execution.engine.state import Firing
+from services.execution.worker.run import Run
 from tests.integration.execution.conftest import Lab
 from tests.integration.execution.graphs import DRIP, PAUSE, TOUCH, chain
 from tests.integration.execution.touch import Touches
@@ -132,3 +136,18 @@ async def test_a_run_that_kills_its_workers_is_given_up(lab: Lab) -> None:
         record = await lab.ended(execution_id)
     assert record.status == "FAILED"
     assert "given up" in record.error
+
+
+async def test_a_firing_that_is_let_go_before_it_begins_keeps_nobody(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    spawn = Run._spawn
+
+    def stop_at_once(run: Run, firing: Firing) -> None:
+        spawn(run, firing)
+        run.stop()
+
+    monkeypatch.setattr(Run, "_spawn", stop_at_once)
+    async with lab.worker(drain_s=30) as worker:
+        await lab.start(chain(1, PAUSE, seconds=60), X=1)
+        query = "SELECT count(*) FROM execution WHERE owner_id = $1 AND status = 'RUNNING'"
+        await lab.until(lambda: lab.pool.fetchval(query, lab.owner), bool)
+        await lab.until(lambda: asyncio.sleep(0, worker._manager.held), lambda held: not held, within_s=5)
