@@ -9,7 +9,7 @@ _TIMEOUT_S = 5.0
 
 # One snapshot: `signals` counts exactly the answers that this statement could see.
 _PENDING = """
-SELECT e.signals, s.firing, s.wait, s.answer
+SELECT e.signals, e.cancel_requested, s.firing, s.wait, s.answer
 FROM execution e
 LEFT JOIN (
     SELECT s.firing, s.wait, s.answer FROM unnest($2::int[], $3::int[]) AS w(firing, wait)
@@ -54,9 +54,12 @@ class Signal:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """Answers that are there, and `signals_seen`, how many had come for the run in all when they were read."""
+    """Answers that are there, `signals_seen`, how many had come for the run in all when they were read, and whether it was cancelled by
+    then: a cancelled child answers only after that was noted.
+    """
 
     signals_seen: int
+    is_cancelled: bool
     signals: Sequence[Signal]
 
 
@@ -79,8 +82,8 @@ class Signals:
         """The answers to those of the waits, given as (firing index, wait number), that have one."""
         firings, numbers = [firing for firing, _ in waits], [number for _, number in waits]
         rows = await self._pool.fetch(_PENDING, execution_id, firings, numbers, timeout=_TIMEOUT_S)
-        found = [Signal(row[1], row[2], row[3]) for row in rows if row[1] is not None]
-        return Pending(rows[0][0] if rows else 0, found)
+        found = [Signal(row[2], row[3], row[4]) for row in rows if row[2] is not None]
+        return Pending(rows[0][0], rows[0][1], found) if rows else Pending(0, False, found)
 
     async def send(self, answers: Sequence[tuple[str, Signal]]) -> Woken:
         """Writes answers, given with the execution's id. Idempotent; those for runs that have ended, and second ones, change nothing.

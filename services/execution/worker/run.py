@@ -72,7 +72,7 @@ class Run:
         self._is_traced = tools.is_traced
         self._memo = standing.memo
         self._wake = asyncio.Event()
-        self._waits = Waits(claim, state, tools.answers, self._wake.set)
+        self._waits = Waits(claim, state, tools.answers, self._wake.set, self.cancel)
         self._firings = Firings(claim, state, recorder, tools, self._waits)
         self._firings.ready.extend(standing.ready)
         self._firings.started = {firing.index: firing for firing in standing.cut_off}

@@ -39,13 +39,16 @@ class Children(Protocol):
 class Waits:
     """The waits of one run. `signals_seen` is how many answers had come when they were last read."""
 
-    def __init__(self, claim: Claim, state: State, answers: Answers, wake: Callable[[], None]) -> None:
-        """`wake` is called when a timer ends or answers were read."""
+    def __init__(self, claim: Claim, state: State, answers: Answers, wake: Callable[[], None], cancel: Callable[[], None]) -> None:
+        """`wake` is called when a timer ends or answers were read, `cancel` before these when the run was cancelled: a child that ended
+        with it is no failed child.
+        """
         self.signals_seen = 0
         self._claim = claim
         self._state = state
         self._answers = answers
         self._wake = wake
+        self._cancel = cancel
         self._timers: list[tuple[int, int]] = []
         # By firing and wait: an answer may be read twice before the run takes it.
         self._read: dict[tuple[int, int], Any] = {}
@@ -138,6 +141,8 @@ class Waits:
                     await asyncio.sleep(_RETRY_S)
                     continue
                 self.signals_seen = pending.signals_seen
+                if pending.is_cancelled:
+                    self._cancel()
                 self._read.update({(signal.firing, signal.wait): jsontext.loads(signal.answer) for signal in pending.signals})
         finally:
             self._reader = None

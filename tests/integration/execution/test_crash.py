@@ -150,4 +150,4 @@ async def test_a_firing_that_is_let_go_before_it_begins_keeps_nobody(lab: Lab, m
         await lab.start(chain(1, PAUSE, seconds=60), X=1)
         query = "SELECT count(*) FROM execution WHERE owner_id = $1 AND status = 'RUNNING'"
         await lab.until(lambda: lab.pool.fetchval(query, lab.owner), bool)
-        await lab.until(lambda: asyncio.sleep(0, worker._manager.held), lambda held: not held, within_s=5)
+        await lab.until(lambda: asyncio.sleep(0, worker._holder.manager.held), lambda held: not held, within_s=5)

@@ -272,3 +272,19 @@ async def test_a_pure_node_that_emits_without_end_is_stopped_by_its_time_limit(l
     graph["links"][1] = link("n.error", "err.value")
     async with lab.worker(max_emissions=10_000_000):
         assert await outputs(lab, await lab.start(graph, X=1)) == {"E": ["the node ran longer than 0.2 s"]}
+
+
+async def test_an_answer_that_comes_with_a_cancel_is_not_taken(lab: Lab) -> None:
+    """As a child answers that was cancelled with its parent, which a busy worker has not heard of yet."""
+    graph = reviewed()
+    graph["nodes"].append(node("busy", TOUCH, seconds=60))
+    graph["links"].append(link("in.result", "busy.value"))
+    async with lab.worker(heartbeat_s=1.2):
+        execution_id = await lab.start(graph, X="text")
+        await lab.until(lambda: lab.journal(execution_id), lambda lines: "NODE_REVIEW" in kinds(lines))
+        await lab.pool.execute("UPDATE execution SET cancel_requested = true WHERE id = $1", execution_id)
+        lines = await lab.journal(execution_id)
+        asked = next(line for line in lines if line.kind == EventKind.NODE_REVIEW)
+        await lab.notices.signalled(await lab.signals.send([(execution_id, Signal(asked.firing, 0, json.dumps(YES)))]))
+        assert (await lab.ended(execution_id)).status == "TERMINATED"
+    assert "NODE_RESUMED" not in kinds(await lab.journal(execution_id))
