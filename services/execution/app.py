@@ -15,7 +15,6 @@ from mesh.tasks import end
 from services.block.sdk import BlockRegistry
 from services.execution.cancellation import Cancellation
 from services.execution.creation import Creation
-from services.execution.erasure import Erasure
 from services.execution.explanations import Explanations
 from services.execution.firings import Firings
 from services.execution.graphs import Graphs
@@ -24,12 +23,13 @@ from services.execution.live import LiveRuns
 from services.execution.notices import Notices
 from services.execution.personal_data import ExecutionData
 from services.execution.publisher import Publisher
-from services.execution.repository import ExecutionRepository
-from services.execution.review_repository import ReviewRepository
+from services.execution.repository.erasure import Erasure
+from services.execution.repository.executions import ExecutionRepository
+from services.execution.repository.reviews import ReviewRepository
+from services.execution.repository.tree import Tree
 from services.execution.reviews import Reviews
 from services.execution.servicer import ExecutionServicer
 from services.execution.snapshots import Snapshots
-from services.execution.tree import Tree
 from services.execution.wait_reasons import WaitReasons
 
 SCHEMA = "execution"

@@ -9,7 +9,7 @@ import nats.errors
 
 from mesh.bus import Bus
 from mesh.streams import CONTROL_CANCEL, CONTROL_SIGNAL, DISPATCH_RUN, SCHEDULE_AT, SCHEDULE_TARGET, timer_subject
-from services.execution.signals import Woken
+from services.execution.repository.signals import Woken
 
 # Times farther off are left to the sweep, which is less exact: the bus would hold a message for each, also of runs long cancelled.
 HORIZON_S = 900.0

@@ -7,8 +7,8 @@ from services.execution.engine.events import Event, EventKind
 from services.execution.history import ENDED
 from services.execution.lines import line_of, write_row
 from services.execution.notices import Notices
-from services.execution.repository import ExecutionRepository, Record
-from services.execution.tree import Tree
+from services.execution.repository.executions import ExecutionRepository, Record
+from services.execution.repository.tree import Tree
 
 # A worker stops a run within milliseconds of hearing of it, or with its next heartbeat when the bus lost the message.
 WAIT_S = 5.0

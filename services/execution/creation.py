@@ -13,7 +13,7 @@ from mesh.logs import get_logger
 from services.execution.engine.events import Event, EventKind
 from services.execution.errors import DATABASE_AWAY, database_away
 from services.execution.lines import Line, line_of, write_row
-from services.execution.repository import ExecutionRepository, NewExecution, Record
+from services.execution.repository.executions import ExecutionRepository, NewExecution, Record
 
 _log = get_logger("execution.creation")
 

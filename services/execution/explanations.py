@@ -13,7 +13,7 @@ from services.execution.engine.fold import apply
 from services.execution.engine.state import State
 from services.execution.errors import node_not_found
 from services.execution.history import ENDED
-from services.execution.repository import ExecutionRepository, Record
+from services.execution.repository.executions import ExecutionRepository, Record
 from services.execution.snapshots import Snapshots
 
 MAX_KEPT = 64

@@ -14,7 +14,7 @@ from services.execution.errors import node_not_found
 from services.execution.firing_index import FiringIndex, Place
 from services.execution.firing_messages import FiringMessages
 from services.execution.lines import Line, read_row
-from services.execution.repository import ExecutionRepository, Record
+from services.execution.repository.executions import ExecutionRepository, Record
 from services.execution.snapshots import Snapshots
 
 # Outputs shown of one firing. A generator has any number of them: the events have them all.

@@ -22,7 +22,7 @@ from services.block.sdk import BlockRegistry, BlockType
 from services.execution.documents import document_text
 from services.execution.engine.plan import Plan
 from services.execution.errors import graph_invalid
-from services.execution.repository import ExecutionRepository
+from services.execution.repository.executions import ExecutionRepository
 from services.execution.snapshot_ids import draft_id, embedded_id
 
 MAX_KEPT = 256

@@ -11,11 +11,11 @@ from mesh.event_lines import LAST_KINDS, read_message
 from mesh.streams import execution_subject
 from mesh.tail import Source, Tail
 from services.execution.errors import value_not_found
-from services.execution.journal_reads import JournalRow
 from services.execution.lines import Renderer, read_row
 from services.execution.live import LiveRuns
 from services.execution.messages import events_of
-from services.execution.repository import ExecutionRepository, Record
+from services.execution.repository.executions import ExecutionRepository, Record
+from services.execution.repository.journal_reads import JournalRow
 from services.execution.sizes import content
 from services.execution.snapshots import Snapshots
 

@@ -18,7 +18,7 @@ from mesh.bus import Bus
 from mesh.event_lines import read_message
 from mesh.streams import execution_subject
 from services.execution.messages import events_of
-from services.execution.repository import Record
+from services.execution.repository.executions import Record
 
 MAX_RUNS = 4096
 MAX_OWNERS = 256

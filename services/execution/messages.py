@@ -11,7 +11,7 @@ from treadle.type.v1.json_value_pb2 import JsonValue
 from mesh import jsontext
 from mesh.event_lines import Message
 from services.execution.lines import Renderer
-from services.execution.repository import Record
+from services.execution.repository.executions import Record
 from services.execution.sizes import Piece, shown
 
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])

@@ -8,9 +8,9 @@ from services.execution.bell import Bell
 from services.execution.lines import Line
 from services.execution.live import LiveRuns
 from services.execution.publisher import Committed, Publisher
-from services.execution.repository import Record
-from services.execution.signals import Woken
-from services.execution.tree import Stopped
+from services.execution.repository.executions import Record
+from services.execution.repository.signals import Woken
+from services.execution.repository.tree import Stopped
 
 # The bus client writes in a task of its own, and what it writes leaves at the end of that turn.
 _TURNS_TO_SEND = 2

@@ -11,12 +11,12 @@ from mesh.http.encode import to_json
 from mesh.personal_data import Piece
 from mesh.streams import EVENTS, execution_subject
 from services.execution.cancellation import stop
-from services.execution.erasure import Erasure
 from services.execution.history import History
 from services.execution.messages import execution_message
 from services.execution.notices import Notices
-from services.execution.repository import ExecutionRepository
-from services.execution.tree import Tree
+from services.execution.repository.erasure import Erasure
+from services.execution.repository.executions import ExecutionRepository
+from services.execution.repository.tree import Tree
 
 _PAGE = 50
 _EVENTS = 500

@@ -4,7 +4,7 @@ from mesh import jsontext
 from services.execution.creation import Wanted, request_hash
 from services.execution.errors import execution_not_ended, nothing_to_retry
 from services.execution.history import ENDED
-from services.execution.repository import Record
+from services.execution.repository.executions import Record
 
 
 def retry_of(record: Record, *, request_id: str, is_dry: bool) -> Wanted:

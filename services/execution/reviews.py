@@ -15,9 +15,9 @@ from services.execution.errors import execution_ended, review_decided, review_in
 from services.execution.history import ENDED
 from services.execution.lines import Line, Renderer, read_row, resolved, timestamp
 from services.execution.notices import Notices
-from services.execution.repository import ExecutionRepository, Record
-from services.execution.review_repository import ReviewRepository
-from services.execution.signals import Signal
+from services.execution.repository.executions import ExecutionRepository, Record
+from services.execution.repository.reviews import ReviewRepository
+from services.execution.repository.signals import Signal
 from services.execution.snapshots import Snapshots
 
 _WAITS = frozenset({EventKind.NODE_REVIEW, EventKind.NODE_WAITING})

@@ -24,7 +24,7 @@ from services.execution.history import MAX_PAGE_CHARS, History
 from services.execution.live import LiveRuns
 from services.execution.messages import execution_message
 from services.execution.notices import Notices
-from services.execution.repository import ExecutionRepository, Record
+from services.execution.repository.executions import ExecutionRepository, Record
 from services.execution.retries import retry_of
 from services.execution.reviews import Reviews
 from services.execution.wait_reasons import WaitReasons

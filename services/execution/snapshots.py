@@ -9,7 +9,7 @@ from mesh.errors import InternalError
 from services.block.sdk import BlockRegistry
 from services.execution.engine.plan import Plan
 from services.execution.lines import Names
-from services.execution.repository import ExecutionRepository
+from services.execution.repository.executions import ExecutionRepository
 
 MAX_KEPT = 256
 

@@ -2,7 +2,7 @@
 
 import datetime as dt
 
-from services.execution.repository import ExecutionRepository, Record
+from services.execution.repository.executions import ExecutionRepository, Record
 
 
 class WaitReasons:

@@ -10,6 +10,7 @@ from services.graph.draft_repository import DraftRepository
 from services.graph.draft_servicer import DraftServicer
 from services.graph.kept import KeptGraphs
 from services.graph.personal_data import GraphData
+from services.graph.personal_repository import PersonalRows
 from services.graph.repository import Repository
 from services.graph.servicer import GraphServicer
 
@@ -26,7 +27,7 @@ async def build(resources: Resources) -> AsyncIterator[Running]:
     }
     yield Running(
         servicers={f"treadle.graph.v1.{name}": servicer for name, servicer in servicers.items()},
-        personal_data=GraphData(database.pool, kept),
+        personal_data=GraphData(PersonalRows(database.pool), kept),
     )
 
 

@@ -1,56 +1,34 @@
 """What the graph service holds of a person: their graphs, all versions, and drafts."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
-import asyncpg
 import orjson
 
-from mesh.connections import BULK_TIMEOUT_S
 from mesh.personal_data import Piece, line
 from services.graph.kept import KeptGraphs
-
-_PAGE = 50
-_FILE = "graphs.ndjson"
-_DRAFTS_FILE = "drafts.ndjson"
-
-_VERSIONS = """
-SELECT graph_id, version, name, description, instructions, document, create_time FROM graph_version
-WHERE owner_id = $1 AND (graph_id, version) > ($2::uuid, $3::int) ORDER BY graph_id, version LIMIT $4
-"""
-_DRAFTS = """
-SELECT graph_id, base_version, name, description, instructions, document, create_time, update_time FROM draft
-WHERE owner_id = $1 AND graph_id > $2::uuid ORDER BY graph_id LIMIT $3
-"""
-_NO_UUID = "00000000-0000-0000-0000-000000000000"
-_ERASE_DRAFTS = "DELETE FROM draft WHERE owner_id = $1"
-_ERASE = "DELETE FROM graph WHERE owner_id = $1 RETURNING id"
+from services.graph.personal_repository import PersonalRows
 
 
 class GraphData:
     """Graphs of people."""
 
-    def __init__(self, pool: "asyncpg.Pool[Any]", kept: KeptGraphs) -> None:
-        self._pool = pool
+    def __init__(self, rows: PersonalRows, kept: KeptGraphs) -> None:
+        self._rows = rows
         self._kept = kept
 
     async def export(self, user_id: str) -> AsyncIterator[Piece]:
         """All versions of all graphs, one a line, and all drafts."""
-        after: tuple[Any, int] = (_NO_UUID, 0)
-        while rows := await self._pool.fetch(_VERSIONS, user_id, *after, _PAGE):
-            yield _piece(_FILE, rows)
-            after = rows[-1]["graph_id"], rows[-1]["version"]
-        last = _NO_UUID
-        while rows := await self._pool.fetch(_DRAFTS, user_id, last, _PAGE):
-            yield _piece(_DRAFTS_FILE, rows)
-            last = rows[-1]["graph_id"]
+        async for versions in self._rows.versions(user_id):
+            yield _piece("graphs.ndjson", versions)
+        async for drafts in self._rows.drafts(user_id):
+            yield _piece("drafts.ndjson", drafts)
 
     async def erase(self, user_id: str) -> None:
         """Deletes all of it, also what is kept in caches."""
-        await self._pool.execute(_ERASE_DRAFTS, user_id, timeout=BULK_TIMEOUT_S)
-        for row in await self._pool.fetch(_ERASE, user_id, timeout=BULK_TIMEOUT_S):
-            await self._kept.deleted(str(row["id"]))
+        for graph_id in await self._rows.erase(user_id):
+            await self._kept.deleted(graph_id)
 
 
-def _piece(file: str, rows: "Sequence[asyncpg.Record]") -> Piece:
+def _piece(file: str, rows: Sequence[Mapping[str, Any]]) -> Piece:
     return Piece(file, b"".join(line({**row, "document": orjson.Fragment(row["document"])}) for row in rows))

@@ -14,7 +14,7 @@ from mesh.errors import RequestIdReusedError
 from mesh.http.responses import is_current
 from mesh.ids import canonical_uuid, uuid7
 from services.graph.errors import GraphChangedError, graph_not_found
-from services.graph.heads import Heads
+from services.graph.head_repository import Heads
 from services.graph.hot import HotRead
 from services.graph.tables import draft, graph, graph_version
 from services.graph.versions import Head, Prepared

@@ -11,9 +11,9 @@ from services.execution.cancellation import stop
 from services.execution.errors import DATABASE_AWAY
 from services.execution.hooks import hook
 from services.execution.notices import Notices
-from services.execution.tree import Tree
-from services.execution.worker.claims import Claims
-from services.execution.worker.entries import Ending, Entry, Parking
+from services.execution.repository.claims import Claims
+from services.execution.repository.entries import Ending, Entry, Parking
+from services.execution.repository.tree import Tree
 from services.execution.worker.letters import Letters
 
 _log = get_logger("execution.aftermath")

@@ -12,13 +12,14 @@ from mesh.ids import uuid7
 from mesh.resources import Resources
 from mesh.service import Running, Service
 from services.execution.hooks import arm_plan
+from services.execution.repository.suspects import Suspects
+from services.execution.repository.verdicts import Verdicts
 from services.execution.worker.cells import Cells
 from services.execution.worker.dispatcher import Dispatcher
 from services.execution.worker.holder import Holder
 from services.execution.worker.judge import Judge
-from services.execution.worker.looks import name_without_mark
 from services.execution.worker.loops import Loops, every
-from services.execution.worker.suspects import Suspects
+from services.execution.worker_ids import name_without_mark
 
 # The schema is the execution service's: the worker is its other half, and the only one that shares it.
 SCHEMA = "execution"
@@ -52,7 +53,7 @@ class Worker:
             manager=holder.manager,
             keeper=holder.keeper,
             claims=holder.claims,
-            judge=Judge(pool, holder.leases, self.id, lease_s=settings.lease_s, sweep_s=settings.sweep_s),
+            judge=Judge(Verdicts(pool), holder.leases, self.id, lease_s=settings.lease_s, sweep_s=settings.sweep_s),
             rounds=holder.rounds,
             settings=settings,
         )

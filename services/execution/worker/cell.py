@@ -25,8 +25,8 @@ from mesh.telemetry import Tracing, make_tracing
 from mesh.watchdog import watching
 from services.execution.errors import DATABASE_AWAY
 from services.execution.hooks import arm_plan
+from services.execution.repository.suspects import Suspects
 from services.execution.worker.holder import Holder, Means
-from services.execution.worker.suspects import Suspects
 
 _log = get_logger("execution.cell")
 

@@ -14,9 +14,9 @@ from contextlib import suppress
 from mesh.logs import get_logger
 from mesh.settings import Settings
 from services.execution.errors import DATABASE_AWAY
-from services.execution.worker.looks import cell_id
+from services.execution.repository.suspects import START_S, Suspects
 from services.execution.worker.loops import every
-from services.execution.worker.suspects import START_S, Suspects
+from services.execution.worker_ids import cell_id
 
 _log = get_logger("execution.cells")
 

@@ -2,7 +2,7 @@
 
 from services.block.sdk import BlockContext
 from services.execution.engine.state import Firing
-from services.execution.worker.leases import Claim
+from services.execution.repository.leases import Claim
 
 
 class FiringContext(BlockContext):

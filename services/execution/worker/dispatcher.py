@@ -16,10 +16,10 @@ from mesh.group_commit import GroupCommit
 from mesh.ids import canonical_uuid
 from mesh.settings import Settings
 from services.execution.hooks import hook
-from services.execution.worker.claims import Claims
+from services.execution.repository.claims import Claims
+from services.execution.repository.leases import Claim
 from services.execution.worker.judge import Judge
 from services.execution.worker.keeper import Keeper
-from services.execution.worker.leases import Claim
 from services.execution.worker.loops import every, failed
 from services.execution.worker.manager import ExecutionManager
 from services.execution.worker.pull import Pull

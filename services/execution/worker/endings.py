@@ -5,9 +5,9 @@ from dataclasses import asdict
 from mesh import jsontext
 from services.execution.engine.outcome import Conclusion, child_answer, conclude
 from services.execution.engine.state import State
-from services.execution.worker.entries import Ending, Parking
+from services.execution.repository.entries import Ending, Parking
+from services.execution.repository.leases import Claim
 from services.execution.worker.firings import now_us
-from services.execution.worker.leases import Claim
 from services.execution.worker.waiting import Waits
 
 

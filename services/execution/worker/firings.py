@@ -11,8 +11,8 @@ from services.execution.engine.events import EventKind
 from services.execution.engine.state import Firing, State
 from services.execution.engine.status import Status
 from services.execution.engine.waits import WaitKind, approval, interruption_value, retry_value, review_value, timer_value
+from services.execution.repository.leases import Claim
 from services.execution.worker.context import FiringContext
-from services.execution.worker.leases import Claim
 from services.execution.worker.limits import Limits
 from services.execution.worker.recorder import Recorder, ValueTooLargeError
 from services.execution.worker.tools import Tools

@@ -15,17 +15,19 @@ from mesh.settings import Settings
 from services.block.sdk import BlockRegistry
 from services.execution.notices import Notices
 from services.execution.publisher import Publisher
-from services.execution.repository import ExecutionRepository
-from services.execution.signals import Signals
+from services.execution.repository.children import ChildRows
+from services.execution.repository.claims import Claims, OwnerLimits
+from services.execution.repository.executions import ExecutionRepository
+from services.execution.repository.leases import Leases
+from services.execution.repository.letters import DueLetters
+from services.execution.repository.signals import Signals
+from services.execution.repository.tree import Tree
 from services.execution.snapshots import Snapshots
-from services.execution.tree import Tree
 from services.execution.worker.aftermath import Aftermath
 from services.execution.worker.children import Children
-from services.execution.worker.claims import Claims, OwnerLimits
 from services.execution.worker.executor import NodeExecutor
 from services.execution.worker.journal import Journal
 from services.execution.worker.keeper import Keeper
-from services.execution.worker.leases import Leases
 from services.execution.worker.letters import Letters
 from services.execution.worker.liveness import Liveness
 from services.execution.worker.loops import Loops
@@ -65,7 +67,7 @@ class Holder:
         self._means = means
         self._publisher = Publisher()
         notices = self._notices = Notices(self._publisher)
-        self.aftermath = Aftermath(Tree(pool), Letters(pool), self.claims, notices)
+        self.aftermath = Aftermath(Tree(pool), Letters(DueLetters(pool)), self.claims, notices)
         self._journal = Journal(pool, settings.lease_s, on_last=self.aftermath.add)
         repository = ExecutionRepository(pool)
         snapshots = Snapshots(repository, BlockRegistry.installed())
@@ -73,7 +75,7 @@ class Holder:
             settings=settings,
             executor=NodeExecutor(settings),
             answers=Signals(pool),
-            children=Children(pool, snapshots, notices, settings),
+            children=Children(ChildRows(pool), snapshots, notices, settings),
             tracer=means.tracer,
         )
         means.metrics.registry.register(tools.meters)

@@ -14,7 +14,7 @@ from mesh.group_commit import GroupCommit
 from mesh.logs import get_logger
 from services.execution.errors import DATABASE_AWAY
 from services.execution.hooks import hook
-from services.execution.worker.entries import Entry, append, find_committed
+from services.execution.repository.entries import Entry, append, find_committed
 
 _log = get_logger("execution.journal")
 

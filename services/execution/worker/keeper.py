@@ -11,7 +11,7 @@ from mesh.logs import get_logger
 from mesh.settings import Settings
 from mesh.streams import CONTROL_CANCEL, CONTROL_SIGNAL, DISPATCH_RUN
 from services.execution.errors import DATABASE_AWAY
-from services.execution.worker.leases import Claim, Leases
+from services.execution.repository.leases import Claim, Leases
 from services.execution.worker.loops import every
 from services.execution.worker.manager import ExecutionManager
 from services.execution.worker.quarantine import Quarantine

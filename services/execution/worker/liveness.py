@@ -6,25 +6,12 @@ import asyncpg
 
 from mesh.logs import get_logger
 from services.execution.errors import DATABASE_AWAY
+from services.execution.repository.locks import LOCK
 
 _log = get_logger("execution.liveness")
 
-# First key of the locks: a number that nobody else takes. The second is the hash of the worker's id. Two workers with the same hash keep
-# each other's runs until their leases run out, no more.
-LOCK_CLASS = 0x7472
-_LOCKS = f"""
-    SELECT objid::bigint FROM pg_locks l JOIN pg_database d ON d.oid = l.database
-    WHERE locktype = 'advisory' AND classid = {LOCK_CLASS} AND objsubid = 2 AND granted AND datname = current_database()
-"""  # noqa: S608 - a constant
-
-_LOCK = "SELECT pg_advisory_lock_shared($1, hashtext($2))"
 _CONNECT_S = 5.0
 _RETRY_S = 0.25
-
-
-def has_lock(worker_id: str) -> str:
-    """SQL that is true when the worker whose id an SQL expression gives holds its lock. It reads all locks once per statement."""
-    return f"((hashtext({worker_id})::bigint & 4294967295) IN ({_LOCKS}))"
 
 
 class Liveness:
@@ -51,7 +38,7 @@ class Liveness:
         connection = await asyncpg.connect(self._url, timeout=_CONNECT_S, server_settings={"application_name": "treadle-worker-life"})
         try:
             connection.add_termination_listener(lambda _: ended.set())
-            await connection.execute(_LOCK, LOCK_CLASS, self._worker_id, timeout=_CONNECT_S)
+            await connection.execute(LOCK, self._worker_id, timeout=_CONNECT_S)
             self.held.set()
             await ended.wait()
             _log.warning("sign_of_life_lost")

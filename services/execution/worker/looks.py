@@ -9,53 +9,11 @@ its parent.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import datetime
+
+from services.execution.repository.verdicts import Lost, Seen
 
 # A worker whose lock is gone and that lives renews its leases within this time.
 LOCK_GRACE_S = 1.0
-_CELL_MARK = "/"
-
-
-def cell_id(parent_id: str, number: int) -> str:
-    """The worker id of a cell."""
-    return f"{parent_id}{_CELL_MARK}{number}"
-
-
-def name_without_mark(name: str) -> str:
-    """The name as a part of worker ids that are no cells'."""
-    return name.replace(_CELL_MARK, "-")
-
-
-# The parent of the cell whose id a column gives; the id itself for an ordinary worker.
-PARENT_OF = f"split_part({{}}, '{_CELL_MARK}', 1)"
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """A worker that holds runs: when its newest lease ends, whether its lock is held, and its parent's (its own if it has none)."""
-
-    worker_id: str
-    renewed_until: datetime
-    has_lock: bool
-    has_parent: bool
-
-    @property
-    def is_cell(self) -> bool:
-        """True for a child of a worker."""
-        return _CELL_MARK in self.worker_id
-
-    def is_cell_of(self, worker_id: str) -> bool:
-        """True for a child of this worker."""
-        return self.is_cell and self.worker_id.partition(_CELL_MARK)[0] == worker_id
-
-
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """A worker that is lost. `is_blamed` says that this counts against each of its runs."""
-
-    seen: Seen
-    is_blamed: bool
 
 
 class Looks:

@@ -11,9 +11,9 @@ from mesh.tasks import end
 from services.execution.engine.state import State
 from services.execution.errors import DATABASE_AWAY
 from services.execution.publisher import Publisher
+from services.execution.repository.leases import Claim
 from services.execution.snapshots import Snapshot, Snapshots
 from services.execution.worker.journal import Journal
-from services.execution.worker.leases import Claim
 from services.execution.worker.recorder import Recorder
 from services.execution.worker.replay import Replay
 from services.execution.worker.run import Run

@@ -10,8 +10,8 @@ from services.execution.engine.outcome import Outcome
 from services.execution.engine.status import Status
 from services.execution.lines import line_of, write_row
 from services.execution.publisher import Committed, Publisher
-from services.execution.worker.entries import Ending, Entry, append
-from services.execution.worker.leases import Claim
+from services.execution.repository.entries import Ending, Entry, append
+from services.execution.repository.leases import Claim
 
 _log = get_logger("execution.quarantine")
 

@@ -14,10 +14,10 @@ from services.execution.engine.state import Firing, State
 from services.execution.engine.status import Status
 from services.execution.lines import MAX_INLINE_BYTES, Line, line_of, set_apart, write_row
 from services.execution.publisher import Committed, Publisher
+from services.execution.repository.entries import Ending, Entry, Parking, Value
+from services.execution.repository.leases import Claim
 from services.execution.sizes import MAX_VALUE_BYTES
-from services.execution.worker.entries import Ending, Entry, Parking, Value
 from services.execution.worker.journal import Journal
-from services.execution.worker.leases import Claim
 
 # Events in one journal row at most, and about how many bytes of values.
 MAX_ROW_EVENTS = 1000

@@ -15,9 +15,9 @@ from services.execution.engine.reuse import Memo
 from services.execution.engine.state import Firing, State
 from services.execution.engine.status import Status
 from services.execution.errors import DATABASE_AWAY
-from services.execution.journal_reads import JournalReads
 from services.execution.lines import Line
-from services.execution.worker.leases import Claim
+from services.execution.repository.journal_reads import JournalReads
+from services.execution.repository.leases import Claim
 
 _RETRY_S = 0.25
 _PAGE_EVENTS = 5000

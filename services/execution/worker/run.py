@@ -24,9 +24,9 @@ from services.execution.engine.events import EventKind
 from services.execution.engine.state import Firing, State
 from services.execution.engine.waits import child_value
 from services.execution.hooks import hook, is_armed
+from services.execution.repository.leases import Claim
 from services.execution.worker.endings import ending_of, parking_of
 from services.execution.worker.firings import Firings, now_us
-from services.execution.worker.leases import Claim
 from services.execution.worker.limits import LimitReachedError, Limits
 from services.execution.worker.quarantine import GIVEN_UP, MAX_ATTEMPTS
 from services.execution.worker.recorder import Recorder

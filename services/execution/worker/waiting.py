@@ -12,8 +12,8 @@ from services.block.sdk import Child
 from services.execution.engine.state import Firing, State
 from services.execution.engine.waits import WaitKind
 from services.execution.errors import DATABASE_AWAY
-from services.execution.signals import Pending
-from services.execution.worker.leases import Claim
+from services.execution.repository.leases import Claim
+from services.execution.repository.signals import Pending
 
 # A run whose next timer ends this soon keeps its place: to park and to be woken costs more.
 NEAR_US = 1_000_000

@@ -30,10 +30,10 @@ from services.execution.history import History
 from services.execution.lines import Line, read_row
 from services.execution.notices import Notices
 from services.execution.publisher import Publisher
-from services.execution.repository import ExecutionRepository, Record
-from services.execution.signals import Signals
+from services.execution.repository.executions import ExecutionRepository, Record
+from services.execution.repository.signals import Signals
+from services.execution.repository.tree import Tree
 from services.execution.snapshots import Snapshots
-from services.execution.tree import Tree
 from services.execution.worker.app import Worker
 from tests.integration.execution import touch
 from tests.integration.execution.api import SERVICES, Api

@@ -6,7 +6,7 @@ import grpc
 from treadle.execution.v1 import execution_service_pb2 as pb
 
 from mesh import jsontext
-from services.execution.repository import LIST_CHILDREN
+from services.execution.repository.executions import LIST_CHILDREN
 from tests.integration.execution.api import Api, Person, refused
 from tests.integration.execution.conftest import Lab
 from tests.integration.execution.graphs import CALCULATOR, INPUT, OUTPUT, chain, document, link, node

@@ -8,7 +8,7 @@ from treadle.execution.v1 import execution_service_pb2 as pb
 
 from mesh import jsontext
 from services.execution.explanations import Explanations
-from services.execution.repository import Record
+from services.execution.repository.executions import Record
 from tests.integration.execution.api import Api, Person, refused
 from tests.integration.execution.conftest import Lab
 from tests.integration.execution.graphs import CALCULATOR, INPUT, OUTPUT, STEP, STORE, chain, document, link, node

@@ -5,8 +5,9 @@ import time
 import pytest
 
 from services.execution.engine.events import EventKind
+from services.execution.repository.entries import Entry, append
+from services.execution.repository.letters import DueLetters
 from services.execution.worker.aftermath import Aftermath
-from services.execution.worker.entries import Entry, append
 from services.execution.worker.letters import Letters
 from tests.integration.execution.conftest import Lab
 from tests.integration.execution.graphs import TIDY, TIMER, TOUCH, chain
@@ -102,5 +103,5 @@ async def test_an_execution_whose_worker_is_lost_with_the_wish_still_ends(lab: L
     execution_id = await lab.start(chain(1), X=1)
     await left_by_a_lost_worker(lab, execution_id, "SUSPECT")
     await lab.pool.execute("UPDATE execution SET cancel_requested = true WHERE id = $1", execution_id)
-    await Aftermath(lab.tree, Letters(lab.pool), claims_of(lab, "sweeper"), lab.notices).sweep()
+    await Aftermath(lab.tree, Letters(DueLetters(lab.pool)), claims_of(lab, "sweeper"), lab.notices).sweep()
     assert (await lab.get(execution_id)).status == "TERMINATED"

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from services.execution.engine.events import EventKind
-from services.execution.signals import Signal
+from services.execution.repository.signals import Signal
 from tests.integration.execution.conftest import Lab
 from tests.integration.execution.graphs import PAUSE, chain, link, node
 from tests.integration.execution.test_crash import ENDS, check

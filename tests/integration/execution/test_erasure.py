@@ -8,7 +8,7 @@ import pytest_asyncio
 from mesh.database import Database, open_database
 from mesh.ids import uuid7
 from mesh.settings import Settings
-from services.execution.erasure import Erasure
+from services.execution.repository.erasure import Erasure
 
 _NOW = dt.datetime.now(dt.UTC)
 _OLD = _NOW - dt.timedelta(days=3650)

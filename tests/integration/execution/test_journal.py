@@ -5,10 +5,10 @@ from typing import Any
 
 import asyncpg
 
-from services.execution.worker.claims import Claims, OwnerLimits
-from services.execution.worker.entries import Ending, Entry, append, find_committed
+from services.execution.repository.claims import Claims, OwnerLimits
+from services.execution.repository.entries import Ending, Entry, append, find_committed
+from services.execution.repository.leases import Leases
 from services.execution.worker.journal import Journal
-from services.execution.worker.leases import Leases
 from tests.integration.execution.conftest import Lab
 from tests.integration.execution.graphs import chain
 

@@ -12,7 +12,7 @@ from services.execution import live
 from services.execution.history import History
 from services.execution.live import LiveRuns
 from services.execution.notices import Notices
-from services.execution.repository import Record
+from services.execution.repository.executions import Record
 from services.execution.snapshots import Snapshots
 from tests.integration.execution.conftest import Lab
 from tests.integration.execution.graphs import chain

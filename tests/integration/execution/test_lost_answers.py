@@ -8,7 +8,7 @@ from mesh.errors import UnavailableError
 from mesh.ids import uuid7
 from mesh.resources import Resources
 from services.execution.creation import Accepted, Creation
-from services.execution.repository import ExecutionRepository
+from services.execution.repository.executions import ExecutionRepository
 from services.execution.worker.app import Worker
 from tests.integration.execution.conftest import Lab
 from tests.integration.execution.faulty import FaultyPool

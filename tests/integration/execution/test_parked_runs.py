@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from services.execution.engine.events import EventKind
-from services.execution.worker.claims import Claims
-from services.execution.worker.leases import Claim
+from services.execution.repository.claims import Claims
+from services.execution.repository.leases import Claim
 from tests.integration.execution.conftest import Lab
 from tests.integration.execution.graphs import INPUT as AGENT_INPUT
 from tests.integration.execution.graphs import OUTPUT as AGENT_OUTPUT

@@ -6,9 +6,9 @@ import time
 from collections.abc import Sequence
 
 from services.execution.engine.events import EventKind
-from services.execution.signals import Signal, Woken
-from services.execution.worker.entries import Entry, Parking, Value, append
-from services.execution.worker.leases import Claim, Leases
+from services.execution.repository.entries import Entry, Parking, Value, append
+from services.execution.repository.leases import Claim, Leases
+from services.execution.repository.signals import Signal, Woken
 from tests.integration.execution.conftest import Lab
 from tests.integration.execution.graphs import chain
 from tests.integration.execution.test_journal import LEASE_S, claimed, claims_of

@@ -12,7 +12,7 @@ import pytest
 
 from mesh.streams import DEAD_LETTER_RUN, DEAD_LETTERS, DISPATCH, DISPATCH_RUN
 from services.execution.engine.events import EventKind
-from services.execution.worker.leases import SUSPECT_AFTER
+from services.execution.repository.leases import SUSPECT_AFTER
 from services.execution.worker.pull import CONSUMER
 from tests.integration.execution.conftest import Lab
 from tests.integration.execution.graphs import PAUSE, POISON, STUCK, chain

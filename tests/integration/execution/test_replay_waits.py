@@ -6,7 +6,7 @@ from typing import Any
 
 from services.execution.engine.events import EventKind
 from services.execution.lines import Line
-from services.execution.repository import Record
+from services.execution.repository.executions import Record
 from tests.integration.execution.conftest import ENDED, Lab
 from tests.integration.execution.graphs import INPUT, OUTPUT, STEP, document, link, node
 from tests.integration.execution.test_crash import ENDS

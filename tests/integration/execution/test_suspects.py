@@ -8,10 +8,11 @@ from datetime import timedelta
 
 import pytest
 
+from services.execution.repository.leases import Leases
+from services.execution.repository.suspects import Suspects
+from services.execution.repository.verdicts import Verdicts
 from services.execution.worker.judge import Judge
-from services.execution.worker.leases import Leases
 from services.execution.worker.liveness import Liveness
-from services.execution.worker.suspects import Suspects
 from tests.integration.execution.conftest import Lab
 from tests.integration.execution.graphs import chain
 
@@ -46,7 +47,7 @@ async def verdicts(lab: Lab, ids: list[str]) -> dict[tuple[str, int, int], int]:
 
 def judge_of(lab: Lab, worker: str = "judge") -> Judge:
     """The judge of a worker."""
-    return Judge(lab.pool, Leases(lab.pool, LEASE_S), worker, lease_s=LEASE_S, sweep_s=SWEEP_S)
+    return Judge(Verdicts(lab.pool), Leases(lab.pool, LEASE_S), worker, lease_s=LEASE_S, sweep_s=SWEEP_S)
 
 
 async def judged(lab: Lab, ids: list[str], judge: Judge) -> dict[tuple[str, int, int], int]:

@@ -6,7 +6,7 @@ import time
 from statistics import median
 
 from mesh.ids import uuid7
-from services.execution.worker.claims import _CLAIM_LOST
+from services.execution.repository.claims import _CLAIM_LOST
 from tests.integration.execution.conftest import Lab
 from tests.integration.execution.graphs import INPUT, PAUSE, TIMER, chain, document, link, node
 from tests.integration.execution.test_journal import claims_of

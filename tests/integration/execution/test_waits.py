@@ -9,7 +9,7 @@ import pytest
 
 from services.execution.engine.events import EventKind
 from services.execution.lines import Line
-from services.execution.signals import Signal, Signals
+from services.execution.repository.signals import Signal, Signals
 from tests.integration.execution.conftest import Lab
 from tests.integration.execution.graphs import CALCULATOR, INPUT, OUTPUT, STEP, TIMER, TOUCH, document, link, node
 from tests.integration.execution.touch import Touches

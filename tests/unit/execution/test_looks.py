@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from services.execution.worker.looks import LOCK_GRACE_S, Looks, Lost, Seen
+from services.execution.repository.verdicts import Lost, Seen
+from services.execution.worker.looks import LOCK_GRACE_S, Looks
 
 LEASE_S, SWEEP_S = 2.5, 0.5
 THEN = datetime(2030, 1, 1, tzinfo=UTC)

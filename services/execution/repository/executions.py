@@ -1,10 +1,10 @@
-"""SQL about the rows of executions and about graph versions. Journals are read in `journal_reads`; the worker's SQL is with the worker."""
+"""Statements about the rows of executions as their owners see them, and about the graph versions that they run."""
 
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from services.execution.journal_reads import JournalReads
+from services.execution.repository.journal_reads import JournalReads
 from services.execution.snapshot_ids import draft_id
 
 _REST = """stats, error, last_seq, cancel_requested, dry_run, create_time, start_time, end_time, parent_id::text, root_id::text, depth,

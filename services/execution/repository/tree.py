@@ -8,7 +8,7 @@ from typing import Any
 import asyncpg
 
 from mesh import jsontext
-from services.execution.signals import Signal, Signals, Woken
+from services.execution.repository.signals import Signal, Signals, Woken
 
 _TIMEOUT_S = 5.0
 

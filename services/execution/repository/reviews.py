@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from services.execution.signals import Signal, Signals, Woken
+from services.execution.repository.signals import Signal, Signals, Woken
 
 # Whoever holds the row sees every answer that came before, and none comes meanwhile.
 _LOCK = "SELECT end_time IS NULL FROM execution WHERE id = $1 FOR UPDATE"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from services.execution.worker.leases import Claim
+from services.execution.repository.leases import Claim
 
 # Longer than any of these takes: the database does not answer, and the caller tries again.
 _TIMEOUT_S = 5.0

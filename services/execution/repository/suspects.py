@@ -7,10 +7,9 @@ its last start. A run that kills its workers is given up after five starts (`qua
 
 import asyncpg
 
-from services.execution.worker.claims import GIVE
-from services.execution.worker.leases import Claim
-from services.execution.worker.liveness import has_lock
-from services.execution.worker.looks import PARENT_OF
+from services.execution.repository.claims import GIVE
+from services.execution.repository.leases import Claim
+from services.execution.repository.locks import PARENT_OF, has_lock
 
 _TIMEOUT_S = 5.0
 # How long a cell may take to start. A reservation ends earlier with the cell, or with the worker that starts it.

@@ -1,0 +1,1 @@
+"""All statements of the execution service and its workers, a module for each thing they are about. Database errors pass through."""
