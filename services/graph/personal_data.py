@@ -1,8 +1,8 @@
 """What the graph service holds of a person: their graphs, all versions, and drafts."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Sequence
 
+import asyncpg
 import orjson
 
 from mesh.personal_data import Piece, line
@@ -30,5 +30,5 @@ class GraphData:
             await self._kept.deleted(graph_id)
 
 
-def _piece(file: str, rows: Sequence[Mapping[str, Any]]) -> Piece:
+def _piece(file: str, rows: "Sequence[asyncpg.Record]") -> Piece:
     return Piece(file, b"".join(line({**row, "document": orjson.Fragment(row["document"])}) for row in rows))

@@ -71,8 +71,8 @@ class ChildRows:
         self._pool = pool
 
     async def find_graph(self, parent: Claim, embedded_id: str, graph_id: str, version: int, active: int) -> tuple[str, int] | None:
-        """The graph to run, as id and version: `embedded_id` in `version`, else `graph_id` in the `active` one, where 0 is any; None when it
-        is not there.
+        """The graph to run, as id and version: `embedded_id` in `version`, else `graph_id` in the `active` one. 0 is any version; None says
+        that it is not there.
         """
         row = await self._pool.fetchrow(_FIND_GRAPH, parent.owner_id, embedded_id, graph_id, version, active, timeout=_TIMEOUT_S)
         return None if row is None else (row[0], row[1])

@@ -1,6 +1,6 @@
 """Judges what lost workers held: it is taken from them, and each run gets its verdict.
 
-- The first time it may go on with anyone (LOST). After a second loss without a firing ended between it is a SUSPECT (`repository/suspects.py`). At an
+- The first time it may go on with anyone (LOST). After a second loss without a firing ended between it is a SUSPECT (`cells.py`). At an
   ordinary worker's loss no more than that is known: there attempts never count beyond the second.
 - What a cell held that died alone counts fully. What a cell held that was lost with its parent counts as not started.
 - A judge never judges its own worker: it lives. What that lost sight of (the answer to a claim never came) goes on without blame.
