@@ -2,8 +2,7 @@
 
 import asyncio
 
-import asyncpg
-
+from mesh.connections import connect
 from mesh.logs import get_logger
 from services.execution.errors import DATABASE_AWAY
 from services.execution.repository.locks import LOCK
@@ -35,7 +34,7 @@ class Liveness:
 
     async def _hold(self) -> None:
         ended = asyncio.Event()
-        connection = await asyncpg.connect(self._url, timeout=_CONNECT_S, server_settings={"application_name": "treadle-worker-life"})
+        connection = await connect(self._url, timeout=_CONNECT_S, application_name="treadle-worker-life")
         try:
             connection.add_termination_listener(lambda _: ended.set())
             await connection.execute(LOCK, self._worker_id, timeout=_CONNECT_S)
