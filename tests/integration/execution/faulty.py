@@ -29,6 +29,9 @@ class FaultyPool:
     async def release(self, _: Any) -> None:
         """Nothing was taken."""
 
+    def terminate(self) -> None:
+        """Nothing is open."""
+
     def is_closed(self) -> bool:
         """Never: each query takes a real connection of its own."""
         return False
