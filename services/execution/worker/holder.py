@@ -68,7 +68,7 @@ class Holder:
         self._publisher = Publisher()
         notices = self._notices = Notices(self._publisher)
         self.aftermath = Aftermath(Tree(pool), Letters(DueLetters(pool)), self.claims, notices)
-        self._journal = Journal(pool, settings.lease_s, on_last=self.aftermath.add)
+        self._journal = Journal(pool, settings.lease_s, on_last=self.aftermath.add, rounds=self.rounds)
         repository = ExecutionRepository(pool)
         snapshots = Snapshots(repository, BlockRegistry.installed())
         tools = Tools(

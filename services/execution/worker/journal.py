@@ -15,8 +15,11 @@ from mesh.logs import get_logger
 from services.execution.errors import DATABASE_AWAY
 from services.execution.hooks import hook
 from services.execution.repository.entries import Entry, append, find_committed
+from services.execution.worker.rounds import Rounds
 
 _log = get_logger("execution.journal")
+
+_COMMIT = "commit"
 
 # From the end of a commit a run takes so many turns of the loop to its next events: its block runs, then the run goes on.
 _TURNS = 5
@@ -40,8 +43,13 @@ class Author(Protocol):
 class Journal:
     """Writes the journals of one worker's runs: at most one statement in flight, which carries everything new."""
 
-    def __init__(self, pool: asyncpg.Pool, lease_s: float, *, on_last: Callable[[Entry], None] = lambda _: None) -> None:
-        """`lease_s` is what each commit adds to the lease. `on_last` gets each committed entry that parks or ends its run."""
+    def __init__(
+        self, pool: asyncpg.Pool, lease_s: float, *, on_last: Callable[[Entry], None] = lambda _: None, rounds: Rounds | None = None
+    ) -> None:
+        """`lease_s` is what each commit adds to the lease. `on_last` gets each committed entry that parks or ends its run. `rounds` hears
+        of each commit.
+        """
+        self._rounds = rounds or Rounds()
         self._connection = KeptConnection(pool)
         self._lease_s = lease_s
         self._on_last = on_last
@@ -76,7 +84,9 @@ class Journal:
             return
         # One order for all writers, so that two of them never wait for each other's rows.
         pairs.sort(key=lambda pair: pair[1].execution_id)
+        self._rounds.done(_COMMIT)
         kept = await self._write_surely([entry for _, entry in pairs])
+        self._rounds.rests(_COMMIT)
         for author, entry in pairs:
             if entry.execution_id in kept:
                 author.on_committed(entry)
