@@ -9,6 +9,7 @@ from services.execution.repository.claims import Claims, OwnerLimits
 from services.execution.repository.entries import Ending, Entry, append, find_committed
 from services.execution.repository.leases import Leases
 from services.execution.worker.journal import Journal
+from services.execution.worker.rounds import Rounds
 from tests.integration.execution.conftest import Lab
 from tests.integration.execution.graphs import chain
 
@@ -164,3 +165,19 @@ async def test_a_commit_whose_answer_is_lost_counts_once(lab: Lab) -> None:
     assert (len(author.committed), author.fenced, len(fenced.committed), fenced.fenced) == (1, 0, 0, 1)
     record = await lab.get(claim.execution_id)
     assert (record.status, record.outputs, record.last_seq) == ("COMPLETED", '{"R":[1]}', 2)
+
+
+async def test_a_commit_that_is_not_done_in_time_is_seen(lab: Lab) -> None:
+    claim = await claimed(lab, "a")
+    rounds = Rounds(late_s=0.1)
+    # Each failure is followed by a pause that is longer than that.
+    author = Author(entry(claim, 2))
+    journal = Journal(FlakyPool(lab.pool, ["before"] * 4), LEASE_S, rounds=rounds)  # type: ignore[arg-type]
+    task = asyncio.create_task(journal.run())
+    assert rounds.are_well
+    journal.add(author)
+    await lab.until(lambda: asyncio.sleep(0.01, rounds.are_well), lambda are_well: not are_well)
+    await journal.drain()
+    assert rounds.are_well
+    assert len(author.committed) == 1
+    task.cancel()
