@@ -17,7 +17,6 @@ from mesh.ids import canonical_uuid
 from mesh.settings import Settings
 from services.execution.hooks import hook
 from services.execution.repository.claims import Claims
-from services.execution.repository.leases import Claim
 from services.execution.worker.judge import Judge
 from services.execution.worker.keeper import Keeper
 from services.execution.worker.loops import every, failed
@@ -86,14 +85,9 @@ class Dispatcher:
             async with asyncio.timeout(_FINISH_S):
                 await self._claiming.acquire()
 
-    @property
-    def _free(self) -> int:
-        """Executions that may be accepted now."""
-        return self._manager.free
-
     def _wanted(self) -> int:
         """Messages that may come now."""
-        return _DRAIN if self._behind.is_set() else self._free
+        return _DRAIN if self._behind.is_set() else self._manager.free
 
     async def _claim(self, messages: list[Msg]) -> None:
         found = (canonical_uuid(message.data.decode(errors="replace")) for message in messages)
@@ -102,12 +96,12 @@ class Dispatcher:
             async with self._claiming:
                 # What is queued gets its turn by the refill; what goes on (it was parked, or released) is still taken from here.
                 is_behind = self._behind.is_set()
-                fitting = ids[: self._free]
+                fitting = ids[: self._manager.free]
                 if fitting:
                     await hook("claim.before")
                     claims = await self._claims.claim(fitting, with_queued=not is_behind)
                     await hook("claim.after")
-                    await self._accept(claims)
+                    await self._keeper.accept(claims)
                     if not is_behind and len(claims) < len(ids):
                         self._fall_behind()
         except Exception as error:  # noqa: BLE001,RUF100 - not acknowledged: they come again, if the sweep is not faster
@@ -123,11 +117,11 @@ class Dispatcher:
     async def _refill(self) -> float:
         """Claims for all free slots. Returns how long to wait before the next time."""
         async with self._claiming:
-            free = self._free
+            free = self._manager.free
             if free <= 0:
                 return REFILL_S
             claims = await self._claims.claim_next(free)
-            await self._accept(claims)
+            await self._keeper.accept(claims)
         if len(claims) < free and not await self._claims.is_any_queued(QUEUED_FOR_S):
             self._behind.clear()
         return REFILL_S if claims else _IDLE_REFILL_S
@@ -135,16 +129,13 @@ class Dispatcher:
     async def _sweep(self) -> None:
         await self._judge.judge([execution_id for execution_id, _ in self._manager.held])
         async with self._claiming:
-            if (free := self._free) > 0:
-                await self._accept(await self._claims.claim_lost(free))
+            if (free := self._manager.free) > 0:
+                await self._keeper.accept(await self._claims.claim_lost(free))
             # While behind, the refill shares what is free between these and what is queued.
-            if (free := self._free) > 0 and not self._behind.is_set():
-                await self._accept(await self._claims.claim_due(free))
+            if (free := self._manager.free) > 0 and not self._behind.is_set():
+                await self._keeper.accept(await self._claims.claim_due(free))
         if not self._behind.is_set() and await self._claims.is_any_queued(QUEUED_FOR_S):
             self._fall_behind()
-
-    async def _accept(self, claims: list[Claim]) -> None:
-        await self._keeper.accept(claims)
 
     def _fall_behind(self) -> None:
         self._behind.set()
